@@ -1,0 +1,152 @@
+"""The seams between us and a remote: what a platform provides.
+
+A `Link` is all that a bus needs: shared memory, a way to kick and one blocking call. A `HostPlatform` is a link
+whose far end can be started and stopped. Whatever else a platform can do is a further small protocol, found with
+`isinstance`, never a method that raises NotImplementedError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from openamp.errors import CrashReport
+from openamp.firmware import FirmwareImage
+from openamp.memory import MemoryMap
+
+__all__ = [
+    "Attachable",
+    "Console",
+    "CoreDumper",
+    "Crash",
+    "Diagnosable",
+    "Event",
+    "Exit",
+    "HostPlatform",
+    "Kick",
+    "Link",
+    "Pollable",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Kick:
+    """The peer signalled one of our queues.
+
+    Attributes:
+        notify_id: the queue's id in the resource table, or None when the platform's signal carries no id
+            (every queue is then looked at).
+    """
+
+    notify_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """The remote's context ended by itself.
+
+    Attributes:
+        code: its exit status, or None where it has none.
+    """
+
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """The remote's context ended by a fault."""
+
+    report: CrashReport
+
+
+Event = Kick | Exit | Crash
+
+
+@runtime_checkable
+class Link(Protocol):
+    """What a bus needs of the world.
+
+    Attributes:
+        memory: what both sides see, by device address.
+    """
+
+    @property
+    def memory(self) -> MemoryMap: ...
+
+    def kick(self, notify_id: int) -> None:
+        """Signals the peer that the queue of this id has news. Never waits. A dead peer is no error here."""
+
+    def wait(self, timeout: float | None) -> Sequence[Event]:
+        """Waits for events: the one blocking call.
+
+        Args:
+            timeout: seconds; 0 only looks; None waits for ever.
+
+        Returns:
+            What happened, oldest first; empty when the time passed. `Exit` and `Crash` come once, last.
+        """
+
+    def close(self) -> None:
+        """Gives everything back; harmless when repeated."""
+
+
+@runtime_checkable
+class HostPlatform(Link, Protocol):
+    """A link whose far end we own.
+
+    The calls come in the order prepare, start, stop, any number of times; the memory's bytes are loaded between
+    prepare and start, by the caller.
+    """
+
+    def prepare(self, image: FirmwareImage) -> None:
+        """Makes `memory` ready for this image, and refuses an image that cannot run here.
+
+        Raises:
+            PlatformError: when the image does not fit (names what would).
+        """
+
+    def start(self, image: FirmwareImage) -> None:
+        """Releases the remote from reset. May let it run for a moment; a crash comes from `wait`."""
+
+    def stop(self) -> None:
+        """Puts the remote back into reset at once; harmless when it does not run."""
+
+
+@runtime_checkable
+class Pollable(Protocol):
+    """The link has a descriptor that becomes readable when `wait(0)` would return events."""
+
+    def fileno(self) -> int: ...
+
+
+@runtime_checkable
+class Attachable(Protocol):
+    """The remote may already run when we come, and run on when we go."""
+
+    def attach(self) -> FirmwareImage: ...
+
+    def detach(self) -> None: ...
+
+
+@runtime_checkable
+class CoreDumper(Protocol):
+    """The remote's registers can be read while it is stopped or crashed."""
+
+    def registers(self) -> dict[str, int]: ...
+
+
+@runtime_checkable
+class Console(Protocol):
+    """The remote has output streams of its own (UART, semihosting, standard output)."""
+
+    def on_output(self, callback: Callable[[str, bytes], None]) -> None:
+        """Calls back with (stream name, bytes) from within `wait`, in order, for all later output."""
+
+
+@runtime_checkable
+class Diagnosable(Protocol):
+    """The platform can say what the remote is doing, for the text of a timeout."""
+
+    def diagnose(self) -> str:
+        """Returns one sentence, such as "the core sleeps in WFI at main+0x40; no interrupt is pending"."""
