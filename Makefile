@@ -1,0 +1,32 @@
+# The two commands of the README are `make demo` and `make test`; both make .venv by themselves.
+.PHONY: demo test test-plain test-toolchain check docs bench firmware clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+
+demo: $(STAMP)
+	$(PY) examples/demo.py
+
+test: $(STAMP)
+	$(PY) -m pytest -m "not toolchain"
+	OPENAMP_PLAIN=1 $(PY) -m pytest -q -m "not toolchain" tests/unit tests/property tests/interop
+
+test-toolchain: $(STAMP)
+	$(PY) -m pytest -m toolchain
+	$(MAKE) -C firmware check
+
+check: $(STAMP)
+	scripts/check
+
+docs: $(STAMP)
+	$(PY) -m mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist site
+	find src -name '*.so' -delete
+
+# The environment is made anew when what it is made from has changed; the extension is built in place.
+$(STAMP): pyproject.toml scripts/make-venv $(wildcard src/openamp/*/*.pxd) src/openamp/virtio/virtqueue.py
+	scripts/make-venv $(VENV)
+	touch $@
