@@ -21,6 +21,7 @@ OpenAMPError
 ├── RemoteError                 the remote's context ended
 │   ├── RemoteCrashed           by a fault; carries the crash report
 │   └── RemoteExited            by itself
+├── HostShutdown                we are the remote, and the host ended our context
 └── PlatformError               a platform cannot do what is asked
     ├── UnknownPlatformError    no platform of that name
     ├── BoardError              an unknown or wrong board, or a board file that is broken
@@ -42,6 +43,7 @@ __all__ = [
     "BoardError",
     "ClosedError",
     "CrashReport",
+    "HostShutdown",
     "ImageError",
     "MessageTooLongError",
     "MissingDependencyError",
@@ -266,6 +268,10 @@ class RemoteExited(RemoteError):
     def __init__(self, message: str, *, code: int | None = None) -> None:
         super().__init__(message)
         self.code = code
+
+
+class HostShutdown(OpenAMPError):
+    """We are the remote, and the host ended our context: clean up and return."""
 
 
 class PlatformError(OpenAMPError):

@@ -16,7 +16,6 @@ from openamp.firmware import FirmwareImage
 from openamp.memory import MemoryMap
 
 __all__ = [
-    "Attachable",
     "Console",
     "CoreDumper",
     "Crash",
@@ -27,6 +26,7 @@ __all__ = [
     "Kick",
     "Link",
     "Pollable",
+    "RemotePlatform",
 ]
 
 
@@ -95,8 +95,8 @@ class Link(Protocol):
 class HostPlatform(Link, Protocol):
     """A link whose far end we own.
 
-    The calls come in the order prepare, start, stop, any number of times; the memory's bytes are loaded between
-    prepare and start, by the caller.
+    The calls come in the order prepare, start, stop, join, any number of times; the memory's bytes are loaded
+    between prepare and start, by the caller.
     """
 
     def prepare(self, image: FirmwareImage) -> None:
@@ -106,11 +106,32 @@ class HostPlatform(Link, Protocol):
             PlatformError: when the image does not fit (names what would).
         """
 
-    def start(self, image: FirmwareImage) -> None:
-        """Releases the remote from reset. May let it run for a moment; a crash comes from `wait`."""
+    def start(self, image: FirmwareImage, notify_ids: Sequence[int]) -> None:
+        """Releases the remote from reset. May let it run for a moment; a crash comes from `wait`.
+
+        Args:
+            image: what `prepare` accepted, by now in memory.
+            notify_ids: the ids of all vrings in the order of the resource table; a platform whose signals are
+                numbered channels maps them by position (vring 0 first).
+        """
 
     def stop(self) -> None:
-        """Puts the remote back into reset at once; harmless when it does not run."""
+        """Begins to put the remote back into reset and returns at once; harmless when it does not run."""
+
+    def join(self, timeout: float | None) -> bool:
+        """Waits until the remote is in reset after `stop`; returns False when the time passed before."""
+
+
+@runtime_checkable
+class RemotePlatform(Link, Protocol):
+    """A link seen from the remote's end: we are the firmware. An `Exit` event means that the host ends us.
+
+    Attributes:
+        table_da: device address of the live resource table.
+    """
+
+    @property
+    def table_da(self) -> int: ...
 
 
 @runtime_checkable
@@ -118,15 +139,6 @@ class Pollable(Protocol):
     """The link has a descriptor that becomes readable when `wait(0)` would return events."""
 
     def fileno(self) -> int: ...
-
-
-@runtime_checkable
-class Attachable(Protocol):
-    """The remote may already run when we come, and run on when we go."""
-
-    def attach(self) -> FirmwareImage: ...
-
-    def detach(self) -> None: ...
 
 
 @runtime_checkable
