@@ -1,0 +1,1 @@
+"""Virtio: the device's status and features, and split virtqueues."""
