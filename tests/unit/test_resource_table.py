@@ -130,12 +130,12 @@ class TestRoundTrip:
 class TestOddTables:
     def test_all_zero(self) -> None:
         table = ResourceTable.parse(bytes(64))
-        assert (table.entries, table.version, codes(table)) == ((), 0, ["all-zero-table"])
+        assert (table.entries, table.version, codes(table)) == ((), 0, ["table-all-zero"])
         assert table.build() == bytes(64)
 
     def test_zero_length(self) -> None:
         table = ResourceTable.parse(b"")
-        assert (table.entries, codes(table), table.build()) == ((), ["zero-length-table"], b"")
+        assert (table.entries, codes(table), table.build()) == ((), ["table-zero-length"], b"")
 
     def test_no_entries(self) -> None:
         table = ResourceTable.parse(raw(1, 0, 0, 0) + bytes(48))

@@ -105,7 +105,7 @@ class ResourceTable:
         """
         original = bytes(data)
         if not original.strip(b"\0"):
-            code, what = ("all-zero-table", "has only zero bytes") if original else ("zero-length-table", "is empty")
+            code, what = ("table-all-zero", "has only zero bytes") if original else ("table-zero-length", "is empty")
             warning = ImageWarning(code, f"the resource table {what}; it is taken as absent", 0, None)
             return cls(size=len(original), byte_order=byte_order, version=0, warnings=(warning,), original=original)
         return _Parser(original, byte_order).table()
