@@ -20,7 +20,7 @@ check: $(STAMP)
 	scripts/check
 
 docs: $(STAMP)
-	$(PY) -m mkdocs build --strict
+	$(PY) -m sphinx -W --keep-going -q -b html docs build/docs && echo build/docs/index.html
 
 clean:
 	rm -rf $(VENV) build dist site

@@ -16,7 +16,9 @@ from openamp.firmware import FirmwareImage
 from openamp.memory import MemoryMap
 
 __all__ = [
+    "BuiltinFirmware",
     "Console",
+    "Cooperative",
     "CoreDumper",
     "Crash",
     "Diagnosable",
@@ -139,6 +141,20 @@ class Pollable(Protocol):
     """The link has a descriptor that becomes readable when `wait(0)` would return events."""
 
     def fileno(self) -> int: ...
+
+
+@runtime_checkable
+class BuiltinFirmware(Protocol):
+    """The platform's remote needs no image from outside; `boot()` without one takes this."""
+
+    def builtin_firmware(self) -> FirmwareImage: ...
+
+
+@runtime_checkable
+class Cooperative(Protocol):
+    """Both ends may live in one thread: the platform runs `service` while the other end waits in that thread."""
+
+    def cooperate(self, service: Callable[[], object]) -> None: ...
 
 
 @runtime_checkable

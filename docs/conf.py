@@ -1,0 +1,20 @@
+"""Sphinx's configuration; `make docs` builds with warnings as errors."""
+
+from openamp import __version__
+
+project = "OpenAMP in Python"
+author = "the OpenAMP in Python authors"
+copyright = "2026, " + author
+release = __version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+html_theme = "furo"
+html_title = project
+exclude_patterns = ["adr/template.md"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+myst_heading_anchors = 3
+# Docstrings are Markdown where they have tables and code; napoleon handles their sections.
+suppress_warnings = ["docutils", "ref.python"]

@@ -1,0 +1,122 @@
+"""`open()` and `serve()`: platforms by name, imported only when they are asked for.
+
+A third party adds a platform with an entry point in the group `openamp.platforms` (a callable that returns a
+`HostPlatform`), and its remote's end with one in `openamp.remotes` (a callable that returns a `RemotePlatform`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any
+
+from openamp.errors import PlatformError, UnknownPlatformError
+from openamp.link import HostPlatform, RemotePlatform
+from openamp.remote import serve_link
+from openamp.remoteproc import RemoteProc
+from openamp.rpmsg import Bus
+
+__all__ = ["open", "platforms", "serve"]
+
+_HOSTS = {
+    "emulated": "openamp.platforms.emulated:EmulatedPlatform",
+    "loopback": "openamp.platforms.loopback:LoopbackPlatform",
+}
+_REMOTES = {
+    "loopback": "openamp.platforms.loopback:remote_end",
+}
+_REMOTEPROC_OPTIONS = ("h2r_buf_size", "r2h_buf_size", "acknowledge")
+
+
+def platforms() -> tuple[str, ...]:
+    """Returns the names that `open()` knows, installed third-party platforms included."""
+    return tuple(sorted(_HOSTS.keys() | {entry.name for entry in entry_points(group="openamp.platforms")}))
+
+
+def open(platform: str | HostPlatform, **options: Any) -> RemoteProc:
+    """Returns a remote processor: we are its host.
+
+    Args:
+        platform: a platform's name ("emulated", "loopback") or a `HostPlatform` object.
+        **options: `h2r_buf_size`, `r2h_buf_size`, `acknowledge` go to `RemoteProc`, the others to the platform
+            (emulated: `board`, ...; loopback: `remote`, `name`, `size`).
+
+    Raises:
+        UnknownPlatformError: when there is no such platform (names the ones there are).
+        PlatformError: when the platform cannot be had as asked (a wrong option, board or machine).
+    """
+    ours = {name: options.pop(name) for name in _REMOTEPROC_OPTIONS if name in options}
+    if isinstance(platform, str):
+        factory = _find(platform, _HOSTS, "openamp.platforms", "open")
+        return RemoteProc(_call(platform, factory, options, _REMOTEPROC_OPTIONS), **ours)
+    if options:
+        raise PlatformError(
+            f"option {next(iter(options))!r} is for platforms opened by name; give it to your platform object, "
+            f"or leave it out (RemoteProc takes {', '.join(_REMOTEPROC_OPTIONS)})"
+        )
+    return RemoteProc(platform, **ours)
+
+
+def serve(platform: str | RemotePlatform, *, timeout: float | None = None, **options: Any) -> Bus:
+    """Returns a bus: we are the remote, and a host drives us.
+
+    Args:
+        platform: a platform's name ("loopback") or the link that the remote's program was given.
+        timeout: how long to wait for the host's driver, in seconds; None waits for ever.
+        **options: for the platform (loopback: `name`).
+
+    Raises:
+        UnknownPlatformError, PlatformError: as `open()`.
+        HostShutdown: when the host ends us while we wait.
+        TimeoutExpired: when no driver comes up in time.
+    """
+    if isinstance(platform, str):
+        factory = _find(platform, _REMOTES, "openamp.remotes", "serve")
+        if "timeout" in inspect.signature(factory).parameters:
+            options["timeout"] = timeout
+        return serve_link(_call(platform, factory, options), timeout=timeout)
+    if options:
+        raise PlatformError(f"option {next(iter(options))!r} is for platforms served by name; leave it out")
+    return serve_link(platform, timeout=timeout)
+
+
+def _find(name: str, builtin: dict[str, str], group: str, verb: str) -> Callable[..., Any]:
+    if name in builtin:
+        module, _, attribute = builtin[name].partition(":")
+        factory: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return factory
+    others = {entry.name: entry for entry in entry_points(group=group)}
+    if name in others:
+        loaded: Callable[..., Any] = others[name].load()
+        return loaded
+    known = sorted(builtin.keys() | others.keys())
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise UnknownPlatformError(
+        f"no platform named {name!r} to {verb}; {hint}there are {', '.join(known)} "
+        f"(others are found by the entry-point group {group})"
+    )
+
+
+def _call(name: str, factory: Callable[..., Any], options: dict[str, Any], also: tuple[str, ...] = ()) -> Any:
+    parameters = inspect.signature(factory).parameters
+    accepted = [key for key in parameters if key not in ("self", "timeout")]
+    anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    for option in options:
+        if option not in parameters and not anything:
+            close = difflib.get_close_matches(option, [*accepted, *also], 1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise PlatformError(
+                f"platform {name!r} has no option {option!r}; {hint}it takes {', '.join([*accepted, *also])}"
+            )
+    for key, parameter in parameters.items():
+        required = parameter.default is parameter.empty and parameter.kind in (
+            parameter.POSITIONAL_OR_KEYWORD,
+            parameter.KEYWORD_ONLY,
+        )
+        if required and key not in options:
+            raise PlatformError(f"platform {name!r} needs the option {key!r}, as in open({name!r}, {key}=...)")
+    return factory(**options)

@@ -1,0 +1,125 @@
+"""The remote's side of the life cycle: we are the firmware.
+
+`serve()` is what a remote's start-up code does with its resource table: wait until the host's driver is ready, then
+drive the device side of the rings that the host placed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from openamp.errors import HostShutdown, RemoteProtocolError, ResourceTableError, TimeoutExpired
+from openamp.link import Cooperative, Event, Exit, Kick, RemotePlatform
+from openamp.resource_table import VDEV_ID_RPMSG, ResourceTable, Vdev
+from openamp.rpmsg import RemoteBus
+from openamp.virtio import DeviceQueue
+from openamp.virtio.device import VirtioStatus, vring_size
+
+__all__ = ["serve_link"]
+
+_STATUS_POLL = 0.1
+"""Seconds between looks at the status byte: a host need not kick when it sets DRIVER_OK."""
+
+
+def serve_link(link: RemotePlatform, *, timeout: float | None = None) -> RemoteBus:
+    """Waits for the host's driver and returns the bus on the first RPMsg device of the live resource table.
+
+    Args:
+        link: memory and signals, seen from the remote's end.
+        timeout: how long to wait for DRIVER_OK, in seconds; None waits for ever.
+
+    Raises:
+        HostShutdown: when the host ends us while we wait.
+        ResourceTableError: when there is no RPMsg device in the table.
+        TimeoutExpired: when the driver does not come up.
+    """
+    return _Remote(link).serve(timeout)
+
+
+class _Remote:
+    """The life of one remote context: one link, one bus."""
+
+    def __init__(self, link: RemotePlatform) -> None:
+        self._link = link
+        self._table_da = link.table_da
+        self._bus: RemoteBus | None = None
+        self._ended = False
+
+    def serve(self, timeout: float | None) -> RemoteBus:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not (vdev := self._vdev()).status & VirtioStatus.DRIVER_OK:
+            left = _STATUS_POLL if deadline is None else min(deadline - time.monotonic(), _STATUS_POLL)
+            if left <= 0:
+                raise TimeoutExpired(
+                    f"the host's driver did not set DRIVER_OK within {timeout} s (status is {vdev.status:#x}); "
+                    f"is the host running, and does it drive the device with id {VDEV_ID_RPMSG}?",
+                    timeout=timeout,
+                )
+            self._handle(self._link.wait(left))
+        if len(vdev.vrings) != 2:
+            raise ResourceTableError(f"the RPMsg vdev has {len(vdev.vrings)} vrings; it needs exactly 2", offset=None)
+        memory = self._link.memory
+        queues = []
+        for name, ring in zip(("r2h", "h2r"), vdev.vrings, strict=True):
+            if memory.find(ring.da, vring_size(ring.num, ring.align)) is None:
+                raise RemoteProtocolError(
+                    f"the host put the {name} ring at {ring.da:#x}, which is not in the shared memory "
+                    f"({memory.describe()})",
+                    queue=name,
+                    value=ring.da,
+                    clause="resource table, vring.da: an address that the remote can reach",
+                )
+            view = memory.view(ring.da, vring_size(ring.num, ring.align))
+            queues.append(DeviceQueue.contiguous(view, ring.num, ring.align, name=name))
+        self._bus = RemoteBus(
+            r2h=queues[0],
+            h2r=queues[1],
+            memory=memory,
+            features=vdev.gfeatures,
+            kick=self._link.kick,
+            pump=self._pump,
+            notify_ids=(vdev.vrings[0].notifyid, vdev.vrings[1].notifyid),
+        )
+        if isinstance(self._link, Cooperative):
+            self._link.cooperate(lambda: self._pump(0))
+        return self._bus
+
+    def _vdev(self) -> Vdev:
+        """Returns the RPMsg entry of the live table as it is now."""
+        region = self._link.memory.find(self._table_da)
+        if region is None:
+            raise ResourceTableError(
+                f"the resource table's address {self._table_da:#x} is not in the shared memory "
+                f"({self._link.memory.describe()})"
+            )
+        table = ResourceTable.parse(bytes(region.data[self._table_da - region.da :][:_TABLE_MAX]))
+        for entry in table.entries:
+            if isinstance(entry, Vdev) and entry.id == VDEV_ID_RPMSG:
+                return entry
+        raise ResourceTableError(
+            f"the resource table at {self._table_da:#x} has no vdev entry with id {VDEV_ID_RPMSG}; "
+            f"build one with openamp.resource_table.rpmsg_table()"
+        )
+
+    def _pump(self, timeout: float | None) -> bool:
+        if self._ended:
+            raise HostShutdown(_ENDED)
+        events = self._link.wait(timeout)
+        self._handle(events)
+        return bool(events)
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Kick):
+                if self._bus is not None:
+                    self._bus.notified(event.notify_id)
+            elif isinstance(event, Exit):
+                self._ended = True
+                if self._bus is None:
+                    raise HostShutdown(_ENDED)
+                self._bus.fail(HostShutdown(_ENDED))
+
+
+_TABLE_MAX = 65536
+_ENDED = "the host ended this remote's context; clean up and return"

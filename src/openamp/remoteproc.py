@@ -1,0 +1,537 @@
+"""The life cycle of a remote processor: load its firmware, start it, talk to it, stop it, recover it.
+
+`RemoteProc` is the host's side. What it does is the same on every platform: decode the image, find places for what
+its resource table asks for, load it, create the virtio devices, release the remote from reset. `TRANSITIONS` is the
+whole life cycle as a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import os
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from openamp.carveout import BufferPool, Placement, PlacedVdev, place
+from openamp.errors import (
+    AddressError,
+    CrashReport,
+    OpenAMPError,
+    PlatformError,
+    RemoteCrashed,
+    RemoteError,
+    RemoteExited,
+    StateError,
+    TimeoutExpired,
+)
+from openamp.firmware import FirmwareImage, load_image
+from openamp.link import BuiltinFirmware, Console, CoreDumper, Crash, Diagnosable, Event, Exit, HostPlatform, Kick
+from openamp.memory import MemoryMap
+from openamp.resource_table import ADDR_ANY, Carveout, LiveTable, ResourceTable, Trace
+from openamp.rpmsg import ADDR_ANY as RPMSG_ADDR_ANY
+from openamp.rpmsg import Bus, Endpoint, HostBus
+from openamp.trace import TraceBuffer
+from openamp.virtio import DriverQueue
+from openamp.virtio.device import VIRTIO_RPMSG_F_NS, VirtioStatus
+
+__all__ = ["TRANSITIONS", "RemoteProc", "Shutdown", "State"]
+
+_TAIL_LINES = 12
+
+Firmware = str | os.PathLike[str] | bytes | FirmwareImage
+
+
+class State(enum.Enum):
+    """Where a remote processor is in its life."""
+
+    OFFLINE = "offline"  # no firmware
+    LOADED = "loaded"  # firmware decoded, its resources placed
+    RUNNING = "running"
+    CRASHED = "crashed"
+    STOPPED = "stopped"  # in reset again; the firmware is still known
+
+
+TRANSITIONS: dict[State, dict[str, State]] = {
+    State.OFFLINE: {"load": State.LOADED, "boot": State.RUNNING},
+    State.LOADED: {"load": State.LOADED, "boot": State.RUNNING, "start": State.RUNNING},
+    State.RUNNING: {"stop": State.STOPPED, "shutdown": State.STOPPED, "crash": State.CRASHED, "exit": State.STOPPED},
+    State.CRASHED: {"recover": State.RUNNING, "stop": State.STOPPED, "shutdown": State.STOPPED},
+    State.STOPPED: {
+        "load": State.LOADED,
+        "boot": State.RUNNING,
+        "start": State.RUNNING,
+        "stop": State.STOPPED,
+        "shutdown": State.STOPPED,
+    },
+}
+"""State, action and next state. `crash` and `exit` are the remote's own actions."""
+
+_EVENTS = ("crash", "exit")
+
+
+class Shutdown:
+    """A shutdown under way; `wait()` until the remote is in reset."""
+
+    def __init__(self, platform: HostPlatform) -> None:
+        self._platform = platform
+
+    def wait(self, *, timeout: float | None = 5.0) -> None:
+        """Waits until the remote is in reset.
+
+        Raises:
+            TimeoutExpired: when it is not after `timeout` seconds.
+        """
+        if not self._platform.join(timeout):
+            raise TimeoutExpired(
+                f"the remote is not in reset {timeout} s after the shutdown; wait longer, or end it from outside",
+                timeout=timeout,
+            )
+
+
+class RemoteProc:
+    """A remote processor, seen from its host.
+
+    Use it as a context manager: leaving the block shuts the remote down and gives everything back.
+
+    Args:
+        platform: where the remote lives.
+        h2r_buf_size: size of the host-to-remote buffers in bytes, 16 of them for the RPMsg header.
+        r2h_buf_size: the same for remote-to-host buffers.
+        acknowledge: answer a name service announcement with one of our own when an endpoint is bound, as OpenAMP's
+            hosts do; False behaves like Linux, where the first message tells the remote our address.
+    """
+
+    def __init__(
+        self,
+        platform: HostPlatform,
+        *,
+        h2r_buf_size: int = 512,
+        r2h_buf_size: int = 512,
+        acknowledge: bool = True,
+    ) -> None:
+        self.platform = platform
+        self._sizes = {"h2r_buf_size": h2r_buf_size, "r2h_buf_size": r2h_buf_size}
+        self._acknowledge = acknowledge
+        self._state = State.OFFLINE
+        self._image: FirmwareImage | None = None
+        self._pristine: ResourceTable | None = None
+        self._placement = Placement((), (), ())
+        self._live: LiveTable | None = None
+        self._buses: tuple[HostBus, ...] = ()
+        self._traces: tuple[TraceBuffer, ...] = ()
+        self._ended: RemoteError | None = None
+        self._driver_ok = False
+        self._outputs: list[Callable[[str, bytes], None]] = []
+        self._on_bus: list[Callable[[Bus], None]] = []
+        self._closed = False
+        if isinstance(platform, Console):
+            platform.on_output(self._emit)
+
+    # -- what there is ---------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """The present state."""
+        return self._state
+
+    @property
+    def image(self) -> FirmwareImage | None:
+        """The loaded firmware image, or None."""
+        return self._image
+
+    @property
+    def memory(self) -> MemoryMap:
+        """What host and remote both see, by device address."""
+        return self.platform.memory
+
+    @property
+    def resource_table(self) -> ResourceTable | None:
+        """The firmware's resource table as it is in the image, or None where it has none."""
+        return self._pristine
+
+    @property
+    def live_table(self) -> LiveTable | None:
+        """The resource table in the remote's memory, with addresses, ids and status; None before the first start."""
+        return self._live
+
+    @property
+    def placement(self) -> Placement:
+        """Where carve-outs, rings and buffers are, and notes on what was not as the firmware asked."""
+        return self._placement
+
+    @property
+    def buses(self) -> tuple[Bus, ...]:
+        """One RPMsg bus for each RPMsg device of the table; the first is `bus`."""
+        return self._buses
+
+    @property
+    def bus(self) -> Bus:
+        """The (first) RPMsg bus.
+
+        Raises:
+            RemoteCrashed, RemoteExited: when the remote has ended.
+            StateError: when the remote does not run.
+            PlatformError: when the firmware has no RPMsg device.
+        """
+        if self._ended is not None:
+            raise self._ended
+        if self._state is not State.RUNNING:
+            raise self._wrong("use the bus", needed="start or boot it first")
+        if not self._buses:
+            why = "has no resource table" if self._pristine is None else "has no RPMsg device in its resource table"
+            raise PlatformError(
+                f"{self._image.name if self._image else 'the firmware'} {why}, so there is no bus; add a vdev entry "
+                f"with id 7 and two vrings in a section named .resource_table"
+            )
+        return self._buses[0]
+
+    # -- life cycle ------------------------------------------------------------------------------------------------
+
+    def load(self, firmware: Firmware) -> FirmwareImage:
+        """Decodes an image, handles its resource table and finds places for all that it asks for.
+
+        Args:
+            firmware: a path, the bytes themselves, or an image.
+
+        Raises:
+            ImageError, ResourceTableError: when the image or its table is broken.
+            PlatformError: when the image does not fit the platform (the wrong machine, memory it does not have).
+            AddressError, AllocationError: when carve-outs or rings find no place.
+            StateError: while the remote runs.
+        """
+        self._require("load")
+        self._await_reset()
+        image = load_image(firmware)
+        table = None
+        if image.resource_table is not None:
+            table = ResourceTable.parse(image.resource_table.data, image.byte_order)
+        self.platform.prepare(image)
+        placement = Placement((), (), ())
+        if table is not None:
+            placement = place(table, image, self.memory, **self._sizes)
+        self._image, self._pristine, self._placement = image, table, placement
+        self._live = None
+        self._state = State.LOADED
+        return image
+
+    def start(self) -> None:
+        """Loads code and data into memory, creates the virtio devices and releases the remote from reset.
+
+        Memory, resource table, status and rings are fresh each time.
+
+        Raises:
+            RemoteCrashed, RemoteExited: when the remote ends in its first moments.
+            StateError: when there is no firmware or it runs already.
+        """
+        self._require("start")
+        self._start()
+
+    def boot(self, firmware: Firmware | None = None) -> None:
+        """Loads `firmware` (or the one that is known) and starts it."""
+        self._require("boot")
+        if firmware is not None:
+            self.load(firmware)
+        elif self._image is None and isinstance(self.platform, BuiltinFirmware):
+            self.load(self.platform.builtin_firmware())
+        elif self._image is None:
+            raise StateError(
+                "there is no firmware to boot: name an image, as in boot('firmware.elf')",
+                state=self._state.value,
+                allowed=("load", "boot"),
+            )
+        self._start()
+
+    def shutdown(self) -> Shutdown:
+        """Begins to put the remote into reset and returns at once; `.wait()` on the result for the end.
+
+        The remote is not asked: send it your application's shutdown message before, for a graceful end.
+        """
+        self._require("shutdown")
+        self._state = State.STOPPED
+        self._ended = None
+        for bus in self._buses:
+            bus.close()
+        self.platform.stop()
+        return Shutdown(self.platform)
+
+    def stop(self, *, timeout: float | None = 5.0) -> None:
+        """Puts the remote into reset and waits for it: `shutdown().wait()`."""
+        self.shutdown().wait(timeout=timeout)
+
+    def recover(self) -> None:
+        """Boots a crashed remote again with the same firmware."""
+        self._require("recover")
+        self.stop()
+        self._start()
+
+    def close(self) -> None:
+        """Stops the remote if need be and gives everything back; harmless when repeated."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if "stop" in TRANSITIONS[self._state]:
+                self.stop()
+        finally:
+            self._buses = ()
+            self._live = None
+            self._traces = ()
+            self.platform.close()
+
+    def __enter__(self) -> RemoteProc:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- talking ---------------------------------------------------------------------------------------------------
+
+    def create_endpoint(
+        self,
+        name: str = "",
+        *,
+        src: int = RPMSG_ADDR_ANY,
+        dst: int = RPMSG_ADDR_ANY,
+        callback: Callable[..., None] | None = None,
+        timeout: float | None = 5.0,
+    ) -> Endpoint:
+        """Creates an endpoint on the (first) bus; with a name and no `dst` it waits for the remote's announcement.
+
+        See `Bus.create_endpoint`.
+        """
+        return self.bus.create_endpoint(name, src=src, dst=dst, callback=callback, timeout=timeout)
+
+    def wait(self, *, timeout: float | None = None) -> bool:
+        """Lets the remote run and handles what it sends, for at most `timeout` seconds.
+
+        Returns:
+            True when something happened, False when the time passed.
+
+        Raises:
+            RemoteCrashed, RemoteExited: when the remote ends.
+            StateError: when it does not run.
+        """
+        if self._ended is None and self._state is not State.RUNNING:
+            raise self._wrong("wait for it", needed="start or boot it first")
+        happened = self._pump(timeout)
+        if self._ended is not None:
+            raise self._ended
+        return happened
+
+    def on_output(self, callback: Callable[[str, bytes], None]) -> None:
+        """Calls back with (stream name, bytes) for all console and trace output from now on.
+
+        Streams are the platform's ("uart0", "semihosting", "stdout") and the resource table's trace buffers. The
+        calls come from within `start`, `wait` and every call that waits, in order for each stream.
+        """
+        self._outputs.append(callback)
+
+    def on_bus(self, callback: Callable[[Bus], None]) -> None:
+        """Calls back with each bus at every start, before the remote is released from reset.
+
+        The place for `bus.on_channel_created`, so that no announcement is missed.
+        """
+        self._on_bus.append(callback)
+
+    def trace(self, index: int = 0) -> str:
+        """Returns the text in the trace buffer with this index, "" where the firmware has none."""
+        return self._traces[index].text() if index < len(self._traces) else ""
+
+    def registers(self) -> dict[str, int]:
+        """Returns the remote's registers; PlatformError where the platform cannot read them."""
+        if isinstance(self.platform, CoreDumper):
+            return self.platform.registers()
+        raise PlatformError(f"the {type(self.platform).__name__} cannot read the remote's registers")
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _require(self, action: str) -> None:
+        if self._closed:
+            raise StateError(f"cannot {action}: this RemoteProc was closed; open another one", state="closed")
+        if action not in TRANSITIONS[self._state]:
+            raise self._wrong(action)
+
+    def _wrong(self, action: str, *, needed: str = "") -> StateError:
+        allowed = tuple(name for name in TRANSITIONS[self._state] if name not in _EVENTS)
+        return StateError(
+            f"cannot {action} while the remote is {self._state.value}"
+            + (f"; {needed}" if needed else "")
+            + f" (allowed now: {', '.join(allowed)})",
+            state=self._state.value,
+            allowed=allowed,
+        )
+
+    def _await_reset(self) -> None:
+        Shutdown(self.platform).wait()
+
+    def _start(self) -> None:
+        image = self._image
+        if image is None:  # the transition table allows no start without an image
+            raise self._wrong("start")
+        self._await_reset()
+        self._ended, self._driver_ok = None, False
+        image.load(self.memory)
+        self._write_table(image)
+        vdevs = [vdev for vdev in self._placement.vdevs if vdev.r2h_buffers is not None]
+        self._buses = tuple(self._create_bus(vdev) for vdev in vdevs)
+        for bus in self._buses:
+            for callback in self._on_bus:
+                callback(bus)
+        notify_ids = [ring.notify_id for vdev in self._placement.vdevs for ring in vdev.vrings]
+        self._state = State.RUNNING
+        try:
+            self.platform.start(image, notify_ids)
+        except BaseException:
+            self._state = State.STOPPED
+            raise
+        self._driver_ok = True
+        if self._live is not None:
+            for live in self._live.vdevs:
+                if live.status & VirtioStatus.DRIVER:  # legacy devices know no FEATURES_OK (virtio 1.2, 3.1.2)
+                    live.status |= VirtioStatus.DRIVER_OK
+        for vdev in vdevs:
+            self.platform.kick(vdev.vrings[0].notify_id)
+        self._pump(0)
+        if self._ended is not None:
+            raise self._ended
+
+    def _write_table(self, image: FirmwareImage) -> None:
+        """Puts the table with our decisions where the remote finds it."""
+        table, section = self._pristine, image.resource_table
+        self._traces = ()
+        if table is None or section is None:
+            return
+        try:
+            view = self.memory.view(section.da, len(section.data))
+        except AddressError as error:
+            raise AddressError(
+                f"the resource table's address {section.da:#x} is not in the remote's memory "
+                f"({self.memory.describe()}); correct the section's load address",
+                da=section.da,
+                size=len(section.data),
+            ) from error
+        view[:] = section.data
+        live = LiveTable(view, table)
+        places = {carveout.entry: carveout.da for carveout in self._placement.carveouts}
+        for carveout in live.carveouts:
+            if carveout.entry.da == ADDR_ANY:
+                carveout.da = places[carveout.index]
+                carveout.pa = self._physical(places[carveout.index])
+        for vdev, placed in zip(live.vdevs, self._placement.vdevs, strict=True):
+            vdev.notifyid = placed.notify_id
+            for vring, ring in zip(vdev.vrings, placed.vrings, strict=True):
+                vring.da = ring.da
+                vring.notifyid = ring.notify_id
+            if placed.r2h_buffers is not None:
+                vdev.gfeatures = placed.vdev.dfeatures & VIRTIO_RPMSG_F_NS
+                vdev.status = VirtioStatus.ACKNOWLEDGE | VirtioStatus.DRIVER
+        self._live = live
+        found = []
+        for entry in table.entries:
+            if isinstance(entry, Trace) and self.memory.find(entry.da, entry.len) is not None and entry.len:
+                buffer = self.memory.view(entry.da, entry.len)
+                found.append(TraceBuffer(entry.name or f"trace{len(found)}", buffer))
+        self._traces = tuple(found)
+
+    def _physical(self, da: int) -> int:
+        region = self.memory.find(da)
+        return da if region is None or region.pa is None else region.pa + da - region.da
+
+    def _create_bus(self, vdev: PlacedVdev) -> HostBus:
+        queues = []
+        for name, ring in zip(("r2h", "h2r"), vdev.vrings, strict=True):
+            queue = DriverQueue.contiguous(self.memory.view(ring.da, ring.size), ring.num, ring.align, name=name)
+            queue.reset()
+            queues.append(queue)
+        r2h, h2r = queues
+        return HostBus(
+            r2h=r2h,
+            h2r=h2r,
+            r2h_buffers=self._buffers(vdev.r2h_buffers),
+            h2r_buffers=self._buffers(vdev.h2r_buffers),
+            features=vdev.vdev.dfeatures & VIRTIO_RPMSG_F_NS,
+            kick=self._kick,
+            pump=self._pump,
+            notify_ids=(vdev.vrings[0].notify_id, vdev.vrings[1].notify_id),
+            acknowledge=self._acknowledge,
+            diagnose=self.diagnose,
+        )
+
+    def _buffers(self, pool: BufferPool | None) -> Sequence[tuple[int, memoryview]]:
+        return [(da, self.memory.view(da, pool.size)) for da in pool.addresses()] if pool is not None else []
+
+    def _kick(self, notify_id: int) -> None:
+        if self._driver_ok:  # before it the remote must not look; the kick after DRIVER_OK covers all
+            self.platform.kick(notify_id)
+
+    def _pump(self, timeout: float | None) -> bool:
+        """Lets the platform run until something happens, and handles it: the one place that waits.
+
+        The remote's end is raised by the calls after the one that learnt of it, so that what had arrived before
+        can still be taken.
+        """
+        if self._ended is not None:
+            raise self._ended
+        events = self.platform.wait(timeout)
+        if self._outputs:
+            self._follow_traces()
+        self._handle(events)
+        return bool(events)
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        errors: list[BaseException] = []
+        for event in events:
+            if isinstance(event, Kick):
+                for bus in self._buses:
+                    try:
+                        bus.notified(event.notify_id)
+                    except Exception as error:  # a callback's error must not lose the other events
+                        errors.append(error)
+            elif isinstance(event, Crash):
+                self._end(RemoteCrashed(self._with_traces(event.report)), State.CRASHED)
+            elif isinstance(event, Exit):
+                code = "" if event.code is None else f" with status {event.code}"
+                self._end(RemoteExited(f"the remote ended by itself{code}", code=event.code), State.STOPPED)
+        if errors:
+            raise errors[0]
+
+    def _end(self, cause: RemoteError, state: State) -> None:
+        for bus in self._buses:
+            try:
+                bus.poll()  # what it sent before its end is still ours
+            except OpenAMPError:
+                pass  # a crash may leave the rings in any state; the crash is the news
+            bus.fail(cause)
+        self._state, self._ended = state, cause
+
+    def _with_traces(self, report: CrashReport) -> CrashReport:
+        tails = [buffer.text().splitlines()[-_TAIL_LINES:] for buffer in self._traces]
+        lines = [line for tail in tails for line in tail] + report.output_tail.splitlines()
+        return dataclasses.replace(report, output_tail="\n".join(lines))
+
+    def _emit(self, stream: str, data: bytes) -> None:
+        for callback in self._outputs:
+            callback(stream, data)
+
+    def _follow_traces(self) -> None:
+        for buffer in self._traces:
+            news = buffer.follow()
+            if news:
+                for callback in self._outputs:
+                    callback(buffer.name, news)
+
+    def diagnose(self) -> str:
+        """Returns what is known of why nothing happens, in a sentence or two, for the text of a timeout."""
+        known = []
+        if isinstance(self.platform, Diagnosable):
+            known.append(self.platform.diagnose())
+        for vdev in self._placement.vdevs:
+            if vdev.r2h_buffers is not None and not vdev.vdev.dfeatures & VIRTIO_RPMSG_F_NS:
+                known.append("its RPMsg device does not offer the name service (feature bit 0), so give dst= yourself")
+        last = [buffer.text().splitlines()[-1:] for buffer in self._traces]
+        known += [f"its trace ends with {lines[0]!r}" for lines in last if lines]
+        return "; ".join(text for text in known if text)
+
