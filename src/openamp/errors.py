@@ -13,6 +13,7 @@ OpenAMPError
 │   └── ResourceTableError      the image's resource table is broken
 ├── AddressError                an address range lies outside the shared or mapped memory
 ├── AllocationError             no room left for a carve-out, a ring or buffers
+├── VirtqueueError              a wrong use of a virtqueue: a ring that cannot be, a buffer not held
 ├── RpmsgError                  a wrong use of RPMsg
 │   ├── MessageTooLongError     the payload exceeds the endpoint's mtu
 │   ├── AddressInUseError       the local address is taken
@@ -148,6 +149,20 @@ class AllocationError(OpenAMPError):
     def __init__(self, message: str, *, size: int) -> None:
         super().__init__(message)
         self.size = size
+
+
+class VirtqueueError(OpenAMPError):
+    """A wrong use of a virtqueue by us: a ring that cannot be, a buffer that cannot be offered or is not held.
+
+    Attributes:
+        queue: the queue's name ("h2r" or "r2h").
+        value: the offending value, or None.
+    """
+
+    def __init__(self, message: str, *, queue: str = "", value: int | None = None) -> None:
+        super().__init__(message)
+        self.queue = queue
+        self.value = value
 
 
 class RpmsgError(OpenAMPError):

@@ -1,0 +1,806 @@
+# cython: annotation_typing=False, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+"""Split virtqueues: the driver's side and the device's side (virtio 1.2, clause 2.7).
+
+A queue is three runs of shared memory and a few private integers. It never waits, never kicks, never touches the
+buffers themselves: it hands out descriptors, and says when the peer wants to be kicked.
+
+- The **driver** offers buffers (`add`, `publish`) and takes them back when they are used (`reclaim`).
+- The **device** takes what is offered (`pop`) and gives it back used (`push`, `publish`).
+
+RPMsg's host is the driver of both its queues, the remote is the device of both.
+
+Everything the peer writes is untrusted: each of its words is read once, into a local, and checked before it is
+used. All bookkeeping is private; nothing is ever read back from memory that the peer could have changed. A peer
+that breaks the rules gets a `RemoteProtocolError`, and so does every later call on that queue, until `reset` (driver)
+or a new queue.
+
+A queue belongs to one thread at a time. Words are in native byte order, as the legacy interface has it (2.7.3).
+
+This file runs as it is, and compiles as it is: `virtqueue.pxd` beside it gives the C types and the fences. In the
+compiled form `address_of` and the three barriers come from there; `_plain` says what they are here.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from openamp.errors import ClosedError, OpenAMPError, RemoteProtocolError, VirtqueueError, WouldBlock
+from openamp.virtio import _plain as cython
+from openamp.virtio.device import split_ring
+
+if False:
+    import cython  # type: ignore  # for the compiler: it knows cython.compiled, and drops what that decides
+
+if not cython.compiled:
+    from openamp.virtio._plain import address_of, full_barrier, load_barrier, store_barrier
+
+__all__ = ["COMPILED", "Chain", "DeviceQueue", "DriverQueue"]
+
+COMPILED: bool = cython.compiled
+"""Whether this is the compiled form."""
+
+NEXT = 1
+WRITE = 2
+INDIRECT = 4
+NO_INTERRUPT = 1
+NO_NOTIFY = 1
+MAX_NUM = 32768
+
+_FREE = -1  # in _limits: nobody holds this head
+_END = -1  # in _links: the last descriptor of its chain
+_CLOSED = memoryview(bytearray(16))  # what a closed queue looks at: nothing of the caller's
+
+
+class Chain(NamedTuple):
+    """What the driver offered under one head.
+
+    Attributes:
+        head: the first descriptor's index, which `DeviceQueue.push` wants back.
+        segments: (address, length, writable) of each descriptor, in order.
+    """
+
+    head: int
+    segments: tuple[tuple[int, int, bool], ...]
+
+
+def _part(view: memoryview, size: int, what: str, queue: str) -> memoryview:
+    """Returns the first `size` bytes of a ring's part, after checking that they can be used."""
+    if view.readonly or not view.c_contiguous:
+        raise VirtqueueError(
+            f"queue {queue!r}: the {what} must be a writable, contiguous memoryview; give it the shared memory itself",
+            queue=queue,
+        )
+    if view.format != "B":
+        view = view.cast("B")
+    if len(view) < size:
+        raise VirtqueueError(
+            f"queue {queue!r}: the {what} takes {size:#x} bytes, its memoryview has {len(view):#x}; "
+            "give it more memory or the queue fewer descriptors",
+            queue=queue,
+            value=len(view),
+        )
+    address = address_of(view)
+    if address & 1:
+        raise VirtqueueError(
+            f"queue {queue!r}: the {what} lies at the odd address {address:#x}, where its 16-bit words could be "
+            "read torn; place it on an even one (virtio 1.2, 2.7 asks for 16, 2 and 4 bytes)",
+            queue=queue,
+            value=address,
+        )
+    return view[:size]
+
+
+def _check_num(num: int, queue: str) -> None:
+    if not 1 <= num <= MAX_NUM or num & (num - 1):
+        raise VirtqueueError(
+            f"queue {queue!r}: {num:#x} descriptors; the number must be a power of two from 1 to {MAX_NUM:#x} "
+            "(virtio 1.2, 2.7)",
+            queue=queue,
+            value=num,
+        )
+
+
+def _closed(queue: str) -> ClosedError:
+    return ClosedError(f"queue {queue!r} is closed; make a new one")
+
+
+class DriverQueue:
+    """The driver's side of a split virtqueue: offers buffers, takes them back used.
+
+    A new queue has empty, zeroed rings; make it before the device looks at them (before DRIVER_OK).
+
+    Args:
+        desc: the descriptor table: shared memory, writable, 16 `num` bytes.
+        avail: the available ring, 6 + 2 `num` bytes.
+        used: the used ring, 6 + 8 `num` bytes.
+        num: number of descriptors, a power of two up to 32768.
+        name: the queue's direction ("h2r" or "r2h"), for error texts.
+
+    Attributes:
+        num: number of descriptors.
+        num_free: how many of them no chain holds.
+        name: as given.
+        head: of the last buffer that `take` took back.
+        written: how many bytes the device says it wrote into it.
+
+    Raises:
+        VirtqueueError: when a part is too small, read-only or misaligned, or `num` cannot be.
+    """
+
+    def __init__(self, desc: memoryview, avail: memoryview, used: memoryview, num: int, *, name: str = "") -> None:
+        _check_num(num, name)
+        desc = _part(desc, 16 * num, "descriptor table", name)
+        avail = _part(avail, 6 + 2 * num, "available ring", name)
+        used = _part(used, 6 + 8 * num, "used ring", name)
+        self.name = name
+        self.num = num
+        self._mask = num - 1
+        self._parts = (desc, avail, used)
+        self._desc64 = desc.cast("Q")  # descriptor i: address at 2 i
+        self._desc32 = desc.cast("I")  # length at 4 i + 2
+        self._desc16 = desc.cast("H")  # flags at 8 i + 6, next at 8 i + 7
+        self._avail16 = avail.cast("H")  # flags, idx, then the ring
+        self._used16 = used.cast("H")  # flags, idx
+        self._used32 = used[4 : 4 + 8 * num].cast("I")  # element i: id at 2 i, length at 2 i + 1
+        self.reset()
+
+    @classmethod
+    def contiguous(cls, ring: memoryview, num: int, align: int, *, name: str = "") -> DriverQueue:
+        """Makes a queue on a ring in the legacy layout (2.7.2).
+
+        Args:
+            ring: the ring's shared memory; see `vring_size` for its length.
+            num: number of descriptors, a power of two.
+            align: alignment of the used ring, a power of two.
+            name: the queue's direction, for error texts.
+
+        Raises:
+            ResourceTableError: when `num` or `align` cannot be.
+            AllocationError: when the ring is too short.
+        """
+        desc, avail, used = split_ring(ring, num, align)
+        return cls(desc, avail, used, num, name=name)
+
+    def reset(self) -> None:
+        """Zeroes the rings and forgets everything, a broken peer's error too; the device must not be looking.
+
+        Raises:
+            ClosedError: when the queue was closed.
+        """
+        cause: OpenAMPError | None = getattr(self, "_cause", None)
+        if isinstance(cause, ClosedError):
+            raise cause.with_traceback(None)
+        for part in self._parts:
+            part[:] = bytes(len(part))
+        num = self.num
+        self._cause: OpenAMPError | None = None
+        self._published = 0  # what avail.idx says
+        self._pending = 0  # chains added since
+        self._last = 0  # used elements taken so far
+        self._seen = 0  # used.idx when we last looked
+        self.head = 0
+        self.written = 0
+        self._free = array("H", range(num - 1, -1, -1))  # a stack; its top is at num_free - 1
+        self.num_free = num
+        self._limits = array("q", [_FREE]) * num  # by head: bytes offered, or _FREE
+        self._places = array("H", [0]) * num  # by head: its running number in the available ring
+        self._links = array("i", [_END]) * num  # by descriptor: the next of its chain
+        self._set_addr = array("Q", [0]) * num  # what the descriptor table holds, so that an equal
+        self._set_rest = array("Q", [0]) * num  # descriptor is not written again: length, flags << 32
+
+    def close(self) -> None:
+        """Lets go of the shared memory; harmless when repeated."""
+        self._cause = _closed(self.name)
+        self._parts = (_CLOSED, _CLOSED, _CLOSED)
+        self._desc64 = _CLOSED.cast("Q")
+        self._desc32 = self._used32 = _CLOSED.cast("I")
+        self._desc16 = self._avail16 = self._used16 = _CLOSED.cast("H")
+
+    def add(self, addr: int, length: int, writable: bool) -> int:
+        """Offers one buffer; the device sees it after `publish`.
+
+        Args:
+            addr: its device address.
+            length: its length in bytes: the whole buffer's, even when a message fills only part of it.
+            writable: the device writes into it (else reads from it).
+
+        Returns:
+            The head, by which `reclaim` will name the buffer.
+
+        Raises:
+            WouldBlock: when all descriptors are in use.
+            VirtqueueError: when the address or length cannot be.
+        """
+        try:
+            return self.put(addr, length, writable)
+        except (OverflowError, ValueError):
+            raise self._misuse(f"a buffer of {length:#x} bytes at {addr:#x}; descriptors hold 32 and 64 bits") from None
+
+    def put(self, addr: int, length: int, writable: bool) -> int:
+        """Does the work of `add`, at the speed of C where both are compiled."""
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        if self.num_free == 0:
+            raise WouldBlock(f"queue {self.name!r}: all {self.num} descriptors are in use; reclaim() used ones first")
+        head = self._free[self.num_free - 1]
+        rest = length | WRITE << 32 if writable else length
+        if self._set_addr[head] != addr or self._set_rest[head] != rest:
+            self._describe(head, addr, length, WRITE if writable else 0, 0)
+        self._offer(head, length)
+        self.num_free -= 1
+        return head
+
+    def _describe(self, index: int, addr: int, length: int, flags: int, link: int) -> None:
+        self._desc64[2 * index] = addr
+        self._desc32[4 * index + 2] = length
+        self._desc16[8 * index + 6] = flags
+        self._desc16[8 * index + 7] = link
+        self._set_addr[index] = addr
+        self._set_rest[index] = length | flags << 32
+
+    def _offer(self, head: int, limit: int) -> None:
+        place = (self._published + self._pending) & 0xFFFF
+        self._avail16[2 + (place & self._mask)] = head
+        self._places[head] = place
+        self._limits[head] = limit
+        self._pending += 1
+
+    def add_many(self, buffers: Iterable[tuple[int, int]], writable: bool) -> list[int]:
+        """Offers (address, length) buffers as `add` does, each by itself, until all are or no descriptor is free.
+
+        Returns:
+            The heads; fewer than buffers when the queue is full.
+        """
+        heads = []
+        for addr, length in buffers:
+            if self.num_free == 0:
+                break
+            heads.append(self.add(addr, length, writable))
+        return heads
+
+    def add_chain(self, segments: Sequence[tuple[int, int, bool]]) -> int:
+        """Offers one buffer made of several pieces of memory.
+
+        Args:
+            segments: (address, length, writable) of each; readable ones first.
+
+        Returns:
+            The head.
+
+        Raises:
+            WouldBlock: when fewer descriptors are free than there are segments.
+            VirtqueueError: when the chain cannot be: empty, longer than the queue, over 4 GiB, out of order.
+        """
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        limit = self._check_chain(segments)
+        count = len(segments)
+        if count > self.num_free:
+            raise WouldBlock(
+                f"queue {self.name!r}: {count} descriptors are wanted, {self.num_free} are free; "
+                "reclaim() used ones first"
+            )
+        link = _END
+        at = self.num_free - count  # the chain takes the stack's top, its tail lowest
+        for addr, length, writable in reversed(segments):
+            index = self._free[at]
+            flags = (WRITE if writable else 0) | (NEXT if link != _END else 0)
+            self._describe(index, addr, length, flags, link & 0xFFFF if link != _END else 0)
+            self._links[index] = link
+            link = index
+            at += 1
+        self._offer(link, limit)
+        self.num_free -= count
+        return link
+
+    def _check_chain(self, segments: Sequence[tuple[int, int, bool]]) -> int:
+        """Returns how many bytes the device may report written; raises VirtqueueError for an impossible chain."""
+        if not 1 <= len(segments) <= self.num:
+            raise self._misuse(f"a chain of {len(segments)} descriptors; it may have 1 to {self.num}")
+        readable = writable = 0
+        any_writable = False
+        for addr, length, is_writable in segments:
+            if addr >> 64 or length >> 32:
+                raise self._misuse(f"a buffer of {length:#x} bytes at {addr:#x}; descriptors hold 32 and 64 bits")
+            if is_writable:
+                any_writable = True
+                writable += length
+            elif any_writable:
+                raise self._misuse("a readable segment behind a writable one; put the readable ones first (2.7.4.2)")
+            else:
+                readable += length
+        if readable + writable > 1 << 32:
+            raise self._misuse(f"a chain of {readable + writable:#x} bytes; the most is 2^32 (2.7.5.2)")
+        return writable if any_writable else readable
+
+    def publish(self) -> bool:
+        """Lets the device see what was added.
+
+        Returns:
+            True when the device wants a kick for it; False also when there was nothing to publish.
+        """
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        if self._pending == 0:
+            return False
+        self._published = (self._published + self._pending) & 0xFFFF
+        self._pending = 0
+        # Our stores to the descriptor table, avail.ring and the buffers before our store to avail.idx: the device
+        # that sees the index sees them.
+        store_barrier()
+        self._avail16[1] = self._published
+        # Our store to avail.idx before our load of used.flags: the device stores the flags and then loads the
+        # index, so one of us sees the other's news and no wake-up is lost.
+        full_barrier()
+        return (self._used16[0] & NO_NOTIFY) == 0
+
+    def take(self) -> bool:
+        """Takes back one used buffer and leaves it in `head` and `written`; False when there is none.
+
+        This is the step under `reclaim`, for callers that are compiled too.
+        """
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        last = self._last
+        if last == self._seen and not self._look():
+            return False
+        slot = last & self._mask
+        head = self._used32[2 * slot]
+        written = self._used32[2 * slot + 1]
+        if head >= self.num or self._limits[head] < 0:
+            raise self._bad_head(slot, head)
+        # Running numbers from _published on are chains that the device cannot have seen yet.
+        if (self._places[head] - self._published) & 0xFFFF < 0x8000:
+            raise self._bad_head(slot, head)
+        if written > self._limits[head]:
+            raise self._bad_length(slot, head, written)
+        self._last = (last + 1) & 0xFFFF
+        self._limits[head] = _FREE
+        self._free[self.num_free] = head
+        self.num_free += 1
+        if self._links[head] != _END:
+            self._free_links(head)
+        self.head = head
+        self.written = written
+        return True
+
+    def _free_links(self, head: int) -> None:
+        at = self._links[head]
+        self._links[head] = _END
+        while at != _END:
+            self._free[self.num_free] = at
+            self.num_free += 1
+            link = self._links[at]
+            self._links[at] = _END
+            at = link
+
+    def _look(self) -> bool:
+        """Looks at used.idx; returns whether there is more."""
+        index = self._used16[1]
+        news = (index - self._last) & 0xFFFF
+        if news == 0:
+            return False
+        if news > (self._published - self._last) & 0xFFFF:
+            raise self._bad_index(index)
+        # Our load of used.idx before our loads of used.ring and of the buffers: what the device stored before the
+        # index is what we read.
+        load_barrier()
+        self._seen = index
+        return True
+
+    def reclaim(self) -> tuple[int, int] | None:
+        """Takes back one used buffer.
+
+        Returns:
+            (head, written): what `add` returned and the number of bytes the device says it wrote (for a buffer that
+            it could only read, whatever it reports, which means nothing); None when no buffer is used.
+
+        Raises:
+            RemoteProtocolError: when the device broke the used ring.
+        """
+        return (self.head, self.written) if self.take() else None
+
+    def reclaim_many(self, limit: int) -> list[tuple[int, int]]:
+        """Takes back up to `limit` used buffers; see `reclaim`."""
+        taken: list[tuple[int, int]] = []
+        while len(taken) < limit and self.take():
+            taken.append((self.head, self.written))
+        return taken
+
+    def disable_notifications(self) -> None:
+        """Asks the device not to kick us; it may all the same."""
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        self._avail16[0] = NO_INTERRUPT
+
+    def enable_notifications(self) -> bool:
+        """Asks the device to kick us again.
+
+        Returns:
+            True when used buffers arrived meanwhile, for which no kick may come: take them first.
+        """
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        self._avail16[0] = 0
+        # Our store to avail.flags before our load of used.idx: the device stores the index and then loads the
+        # flags, so either we see its buffers or it sees that we want a kick.
+        full_barrier()
+        return self._last != self._seen or self._look()
+
+    def _misuse(self, what: str) -> VirtqueueError:
+        return VirtqueueError(f"queue {self.name!r}: {what}", queue=self.name)
+
+    def _broken(self, message: str, index: int, value: int, clause: str) -> RemoteProtocolError:
+        self._cause = _protocol_error(self.name, message, index, value, clause)
+        return self._cause
+
+    def _bad_index(self, index: int) -> RemoteProtocolError:
+        flight = (self._published - self._last) & 0xFFFF
+        return self._broken(
+            f"the device moved used.idx from {self._last:#x} to {index:#x} while it holds {flight:#x} buffers",
+            1,
+            index,
+            "2.7.8: idx counts the buffers the device has used",
+        )
+
+    def _bad_head(self, slot: int, head: int) -> RemoteProtocolError:
+        if head >= self.num:
+            what = f"a queue of {self.num:#x} descriptors has none of that index"
+        else:
+            what = "the device does not hold it"
+        return self._broken(
+            f"used.ring[{slot:#x}] names head {head:#x}: {what}",
+            slot,
+            head,
+            "2.7.8: id matches an entry placed in the available ring earlier",
+        )
+
+    def _bad_length(self, slot: int, head: int, written: int) -> RemoteProtocolError:
+        return self._broken(
+            f"used.ring[{slot:#x}] says that {written:#x} bytes were written to head {head:#x}, "
+            f"which has {self._limits[head]:#x}",
+            slot,
+            written,
+            "2.7.8.2: the device writes at least len bytes, within the buffer",
+        )
+
+
+class DeviceQueue:
+    """The device's side of a split virtqueue: takes what the driver offers, gives it back used.
+
+    The driver zeroes the rings; a new queue starts at index 0 and stores nothing until `publish`.
+
+    Args:
+        desc: the descriptor table: shared memory, writable, 16 `num` bytes.
+        avail: the available ring, 6 + 2 `num` bytes.
+        used: the used ring, 6 + 8 `num` bytes.
+        num: number of descriptors, a power of two up to 32768.
+        name: the queue's direction ("h2r" or "r2h"), for error texts.
+
+    Attributes:
+        num: number of descriptors.
+        num_held: how many chains were popped and not pushed.
+        name: as given.
+        head: of the last buffer that `take` took.
+        addr: its device address.
+        length: its length in bytes.
+        writable: whether we write into it (else read from it).
+
+    Raises:
+        VirtqueueError: when a part is too small, read-only or misaligned, or `num` cannot be.
+    """
+
+    def __init__(self, desc: memoryview, avail: memoryview, used: memoryview, num: int, *, name: str = "") -> None:
+        _check_num(num, name)
+        desc = _part(desc, 16 * num, "descriptor table", name)
+        avail = _part(avail, 6 + 2 * num, "available ring", name)
+        used = _part(used, 6 + 8 * num, "used ring", name)
+        self.name = name
+        self.num = num
+        self._mask = num - 1
+        self._desc64 = desc.cast("Q")  # descriptor i: address at 2 i
+        self._desc32 = desc.cast("I")  # length at 4 i + 2
+        self._desc16 = desc.cast("H")  # flags at 8 i + 6, next at 8 i + 7
+        self._avail16 = avail.cast("H")  # flags, idx, then the ring
+        self._used16 = used.cast("H")  # flags, idx
+        self._used32 = used[4 : 4 + 8 * num].cast("I")  # element i: id at 2 i, length at 2 i + 1
+        self._cause: OpenAMPError | None = None
+        self._last = 0  # chains taken so far
+        self._seen = 0  # avail.idx when we last looked
+        self._published = 0  # what used.idx says
+        self._pending = 0  # chains pushed since
+        self.num_held = 0
+        self._limits = array("q", [_FREE]) * num  # by head: the most that may be written, or _FREE
+        self.head = 0
+        self.addr = 0
+        self.length = 0
+        self.writable = False
+
+    @classmethod
+    def contiguous(cls, ring: memoryview, num: int, align: int, *, name: str = "") -> DeviceQueue:
+        """Makes a queue on a ring in the legacy layout (2.7.2); see `DriverQueue.contiguous`."""
+        desc, avail, used = split_ring(ring, num, align)
+        return cls(desc, avail, used, num, name=name)
+
+    def close(self) -> None:
+        """Lets go of the shared memory; harmless when repeated."""
+        self._cause = _closed(self.name)
+        self._desc64 = _CLOSED.cast("Q")
+        self._desc32 = self._used32 = _CLOSED.cast("I")
+        self._desc16 = self._avail16 = self._used16 = _CLOSED.cast("H")
+
+    def take(self) -> bool:
+        """Takes the next buffer, of one descriptor, into `head`, `addr`, `length`, `writable`; False for none.
+
+        This is the step under `pop_single`, for callers that are compiled too.
+        """
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        if self._last == self._seen and not self._look():
+            return False
+        head = self._next_head()
+        addr = self._desc64[2 * head]
+        length = self._desc32[4 * head + 2]
+        flags = self._desc16[8 * head + 6]
+        if flags & (NEXT | INDIRECT):
+            raise self._bad_flags(head, flags)
+        self._hold(head, length)
+        self.head = head
+        self.addr = addr
+        self.length = length
+        self.writable = (flags & WRITE) != 0
+        return True
+
+    def _look(self) -> bool:
+        """Looks at avail.idx; returns whether there is more."""
+        index = self._avail16[1]
+        news = (index - self._last) & 0xFFFF
+        if news == 0:
+            return False
+        # Chains that we hold, or have pushed where the driver cannot see it yet, cannot be offered again.
+        if news > self.num - self.num_held - self._pending:
+            raise self._bad_index(index)
+        # Our load of avail.idx before our loads of avail.ring, the descriptors and the buffers: what the driver
+        # stored before the index is what we read.
+        load_barrier()
+        self._seen = index
+        return True
+
+    def _next_head(self) -> int:
+        slot = self._last & self._mask
+        head = self._avail16[2 + slot]
+        if head >= self.num or self._limits[head] >= 0:
+            raise self._bad_head(slot, head)
+        return head
+
+    def _hold(self, head: int, limit: int) -> None:
+        self._limits[head] = limit
+        self._last = (self._last + 1) & 0xFFFF
+        self.num_held += 1
+
+    def pop(self) -> Chain | None:
+        """Takes the next chain that the driver offers.
+
+        Returns:
+            The chain, or None when there is none. Lengths and addresses are the driver's word: check them against
+            the memory that there is.
+
+        Raises:
+            RemoteProtocolError: when the driver broke the available ring or the chain.
+        """
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        if self._last == self._seen and not self._look():
+            return None
+        head = self._next_head()
+        segments: list[tuple[int, int, bool]] = []
+        readable = writable = 0
+        any_writable = False
+        index = head
+        while True:
+            addr = self._desc64[2 * index]
+            length = self._desc32[4 * index + 2]
+            flags = self._desc16[8 * index + 6]
+            link = self._desc16[8 * index + 7]
+            if flags & INDIRECT:
+                raise self._bad_flags(index, flags)
+            if flags & WRITE:
+                any_writable = True
+                writable += length
+            elif any_writable:
+                raise self._bad_order(index, flags)
+            else:
+                readable += length
+            segments.append((addr, length, (flags & WRITE) != 0))
+            if readable + writable > 1 << 32:
+                raise self._bad_chain(head, readable + writable, "bytes are more than 2^32")
+            if not flags & NEXT:
+                break
+            if link >= self.num:
+                raise self._bad_link(index, link)
+            if len(segments) == self.num:
+                raise self._bad_chain(head, len(segments) + 1, "descriptors are more than there are: it loops")
+            index = link
+        self._hold(head, writable if any_writable else readable)
+        return Chain(head, tuple(segments))
+
+    def pop_single(self) -> tuple[int, int, int, bool] | None:
+        """Takes the next chain, which must be one descriptor, as all of RPMsg's are.
+
+        Returns:
+            (head, address, length, writable), or None when there is none.
+
+        Raises:
+            RemoteProtocolError: when the driver broke the ring, or the chain has more than one descriptor.
+        """
+        return (self.head, self.addr, self.length, self.writable) if self.take() else None
+
+    def pop_singles(self, limit: int) -> list[tuple[int, int, int, bool]]:
+        """Takes up to `limit` chains of one descriptor; see `pop_single`."""
+        taken: list[tuple[int, int, int, bool]] = []
+        while len(taken) < limit and self.take():
+            taken.append((self.head, self.addr, self.length, self.writable))
+        return taken
+
+    def pop_many(self, limit: int) -> list[Chain]:
+        """Takes up to `limit` chains; see `pop`."""
+        chains: list[Chain] = []
+        while len(chains) < limit:
+            chain = self.pop()
+            if chain is None:
+                break
+            chains.append(chain)
+        return chains
+
+    def push(self, head: int, written: int) -> None:
+        """Gives a chain back; the driver sees it after `publish`.
+
+        Args:
+            head: of a chain that was popped.
+            written: how many bytes we wrote into it. For a chain that is only read, 0, or its length as C devices
+                report it.
+
+        Raises:
+            VirtqueueError: when the chain is not held, or `written` exceeds what it offers.
+        """
+        try:
+            self.put(head, written)
+        except OverflowError:
+            raise self._misuse(f"push({head:#x}, {written:#x}): no such head or length") from None
+
+    def put(self, head: int, written: int) -> None:
+        """Does the work of `push`, at the speed of C where both are compiled."""
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        if not 0 <= head < self.num or self._limits[head] < 0:
+            raise self._misuse(f"push of head {head:#x}, which is not held; push each popped head once")
+        if not 0 <= written <= self._limits[head]:
+            raise self._misuse(
+                f"push of head {head:#x} with {written:#x} bytes written; it offers {self._limits[head]:#x}"
+            )
+        slot = (self._published + self._pending) & self._mask
+        self._used32[2 * slot] = head
+        self._used32[2 * slot + 1] = written
+        self._limits[head] = _FREE
+        self.num_held -= 1
+        self._pending += 1
+
+    def push_many(self, used: Iterable[tuple[int, int]]) -> None:
+        """Gives back (head, written) chains in this order; see `push`."""
+        for head, written in used:
+            self.push(head, written)
+
+    def publish(self) -> bool:
+        """Lets the driver see what was pushed.
+
+        Returns:
+            True when the driver wants a kick for it; False also when there was nothing to publish.
+        """
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        if self._pending == 0:
+            return False
+        self._published = (self._published + self._pending) & 0xFFFF
+        self._pending = 0
+        # Our stores to the buffers and used.ring, and our loads of the buffers, before our store to used.idx: the
+        # driver that sees the index sees the data, and reuses only what we have read.
+        store_barrier()
+        self._used16[1] = self._published
+        # Our store to used.idx before our load of avail.flags: the driver stores the flags and then loads the
+        # index, so one of us sees the other's news and no wake-up is lost.
+        full_barrier()
+        return (self._avail16[0] & NO_INTERRUPT) == 0
+
+    def disable_notifications(self) -> None:
+        """Asks the driver not to kick us; it may all the same."""
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        self._used16[0] = NO_NOTIFY
+
+    def enable_notifications(self) -> bool:
+        """Asks the driver to kick us again.
+
+        Returns:
+            True when chains arrived meanwhile, for which no kick may come: take them first.
+        """
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        self._used16[0] = 0
+        # Our store to used.flags before our load of avail.idx: the driver stores the index and then loads the
+        # flags, so either we see its chains or it sees that we want a kick.
+        full_barrier()
+        return self._last != self._seen or self._look()
+
+    def _misuse(self, what: str) -> VirtqueueError:
+        return VirtqueueError(f"queue {self.name!r}: {what}", queue=self.name)
+
+    def _broken(self, message: str, index: int, value: int, clause: str) -> RemoteProtocolError:
+        self._cause = _protocol_error(self.name, message, index, value, clause)
+        return self._cause
+
+    def _bad_index(self, index: int) -> RemoteProtocolError:
+        room = self.num - self.num_held - self._pending
+        return self._broken(
+            f"the driver moved avail.idx from {self._last:#x} to {index:#x}, with room for {room:#x} more chains",
+            1,
+            index,
+            "2.7.6.1: the driver never decrements idx; 2.7.13.2: the ring has as many entries as the table",
+        )
+
+    def _bad_head(self, slot: int, head: int) -> RemoteProtocolError:
+        if head >= self.num:
+            what = f"a queue of {self.num:#x} descriptors has none of that index"
+        else:
+            what = "that chain was offered before and is not yet given back"
+        return self._broken(
+            f"avail.ring[{slot:#x}] names head {head:#x}: {what}",
+            slot,
+            head,
+            "2.7.6: each entry refers to the head of a descriptor chain",
+        )
+
+    def _bad_flags(self, index: int, flags: int) -> RemoteProtocolError:
+        if flags & INDIRECT:
+            what = "an indirect table, which was not negotiated"
+            clause = "2.7.5.3.1: INDIRECT only with VIRTIO_F_INDIRECT_DESC"
+        else:
+            what = "a chain, where a message is one descriptor"
+            clause = "2.7.4.3: the legacy layout; RPMsg puts a message into one buffer"
+        return self._broken(f"descriptor {index:#x} has flags {flags:#x}: {what}", index, flags, clause)
+
+    def _bad_order(self, index: int, flags: int) -> RemoteProtocolError:
+        return self._broken(
+            f"descriptor {index:#x} is readable behind a writable one",
+            index,
+            flags,
+            "2.7.4.2: writable elements come after readable ones",
+        )
+
+    def _bad_link(self, index: int, link: int) -> RemoteProtocolError:
+        return self._broken(
+            f"descriptor {index:#x} links to {link:#x}; a queue of {self.num:#x} descriptors has none of that index",
+            index,
+            link,
+            "2.7.5: next is an index into the descriptor table",
+        )
+
+    def _bad_chain(self, head: int, value: int, what: str) -> RemoteProtocolError:
+        return self._broken(
+            f"the chain at head {head:#x}: {value:#x} {what}",
+            head,
+            value,
+            "2.7.5.2: a chain has at most 2^32 bytes and no loop",
+        )
+
+
+def _protocol_error(queue: str, message: str, index: int, value: int, clause: str) -> RemoteProtocolError:
+    clause = f"virtio 1.2, {clause}"
+    return RemoteProtocolError(
+        f"queue {queue!r}: {message} ({clause}); the queue is broken, restart the peer",
+        queue=queue,
+        index=index,
+        value=value,
+        clause=clause,
+    )
