@@ -207,8 +207,8 @@ class _Elf:
             )
         if filled and offset + filled > len(self.data):
             self.refuse(
-                f"the segment of program header {index} lies at {offset:#x}..{offset + filled:#x} of the file, which has "
-                f"only {len(self.data):#x} bytes",
+                f"the segment of program header {index} lies at {offset:#x}..{offset + filled:#x} of the file, which "
+                f"has only {len(self.data):#x} bytes",
                 "the file is cut off, or it is the first part of a split image (.mdt with .b00, .b01, ...): copy it "
                 "again, or join the parts into one ELF file",
                 at + self.fields["p_offset"],
@@ -289,8 +289,8 @@ class _Elf:
         if section.type == "SHT_NOBITS":
             self.warn(
                 "table-nobits",
-                f"the section {TABLE_SECTION} at {section.address:#x} is of type NOBITS: the table exists only in memory "
-                f"at run time, the file holds nothing of it",
+                f"the section {TABLE_SECTION} at {section.address:#x} is of type NOBITS: the table exists only in "
+                f"memory at run time, the file holds nothing of it",
                 section.header,
                 section.address,
             )
@@ -331,21 +331,19 @@ class _Elf:
         if da != section.address:
             self.warn(
                 "table-address",
-                f"the resource table is loaded at {da:#x}, its section's address is {section.address:#x}: the live copy "
-                f"is taken to be at the former, Linux takes the latter",
+                f"the resource table is loaded at {da:#x}, its section's address is {section.address:#x}: the live "
+                f"copy is taken to be at the former, Linux takes the latter",
                 section.header,
                 section.address,
             )
+        end = da + len(data)
         for segment in segments:
-            if (
-                da < segment.end
-                and segment.da + len(segment.data) < da + len(data)
-                and segment.size > len(segment.data)
-            ):
+            zeros = segment.da + len(segment.data)
+            if zeros < segment.end and da < segment.end and zeros < end:
                 self.warn(
                     "table-in-bss",
-                    f"the resource table ({da:#x}..{da + len(data):#x}) lies in the zero-filled part of segment "
-                    f"{segment.name} ({segment.da + len(segment.data):#x}..{segment.end:#x}): start-up code may erase it",
+                    f"the resource table ({da:#x}..{end:#x}) lies in the zero-filled part of segment {segment.name} "
+                    f"({zeros:#x}..{segment.end:#x}): start-up code may erase it",
                     section.header,
                     da,
                 )
