@@ -1,0 +1,1 @@
+"""Platforms: where remotes live. Found by name through `openamp.registry`; imported only when asked for."""
