@@ -6,7 +6,7 @@ project = "OpenAMP in Python"
 author = "the OpenAMP in Python authors"
 copyright = "2026, " + author
 release = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinxcontrib.mermaid", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 html_theme = "furo"
 html_title = project
 exclude_patterns = ["adr/template.md"]
@@ -16,5 +16,6 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 myst_heading_anchors = 3
+myst_fence_as_directive = ["mermaid"]
 # Docstrings are Markdown where they have tables and code; napoleon handles their sections.
 suppress_warnings = ["docutils", "ref.python"]

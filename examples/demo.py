@@ -25,10 +25,14 @@ def main(board: str = "stm32mp157", firmware: str | None = None) -> None:
 
     step(f"image: decode the firmware for {board}")
     image = openamp.load_image(firmware or images.path("echo", board))
-    print(f"    {image.name}: {image.format}, {image.machine_name}, entry {image.entry:#x}, {len(image.segments)} segments")
+    print(
+        f"    {image.name}: {image.format}, {image.machine_name}, entry {image.entry:#x}, "
+        f"{len(image.segments)} segments"
+    )
     for segment in image.segments:
         zero = segment.size - len(segment.data)
-        print(f"    {segment.da:#010x}  {len(segment.data):6} bytes{f' + {zero} zero' if zero else '':14} {segment.flags!r}")
+        fill = f"+ {zero} zero" if zero else ""
+        print(f"    {segment.da:#010x}  {len(segment.data):6} bytes {fill:14} {segment.flags!r}")
 
     with openamp.open("emulated", board=board) as rproc:
         step(f"state {rproc.state.value}: handle the resource table, find places in memory")
@@ -50,7 +54,9 @@ def main(board: str = "stm32mp157", firmware: str | None = None) -> None:
 
         step(f"state {rproc.state.value}: wait for the channel {SERVICE!r}")
         with rproc.create_endpoint(SERVICE) as endpoint:
-            print(f"    bound: {endpoint.src:#x} (ours) to {endpoint.dst:#x} (the firmware's), mtu {endpoint.mtu} bytes")
+            print(
+                f"    bound: {endpoint.src:#x} (ours) to {endpoint.dst:#x} (the firmware's), mtu {endpoint.mtu} bytes"
+            )
 
             step("echo test: every size from 1 to 496 bytes")
             latencies = []

@@ -305,7 +305,11 @@ class _Rings:
             )
         for segment in self._segments:
             loaded = segment.da + len(segment.data)
-            if segment.da < end and ring.da < loaded and any(segment.data[max(ring.da - segment.da, 0) : end - segment.da]):
+            if (
+                segment.da < end
+                and ring.da < loaded
+                and any(segment.data[max(ring.da - segment.da, 0) : end - segment.da])
+            ):
                 raise ResourceTableError(
                     f"{name} ({ring.da:#x}..{end:#x}) would overwrite code or data of segment {segment.name} "
                     f"({segment.da:#x}..{loaded:#x}); move the ring or the segment",
@@ -389,5 +393,3 @@ def _align(value: int, align: int) -> int:
 
 def _host_address(region: Region) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(region.data))
-
-

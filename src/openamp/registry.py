@@ -28,7 +28,7 @@ _HOSTS = {
 _REMOTES = {
     "loopback": "openamp.platforms.loopback:remote_end",
 }
-_REMOTEPROC_OPTIONS = ("h2r_buf_size", "r2h_buf_size", "acknowledge")
+_REMOTEPROC_OPTIONS = ("h2r_buf_size", "r2h_buf_size", "acknowledge", "allow_overlap")
 
 
 def platforms() -> tuple[str, ...]:
@@ -41,8 +41,8 @@ def open(platform: str | HostPlatform, **options: Any) -> RemoteProc:
 
     Args:
         platform: a platform's name ("emulated", "loopback") or a `HostPlatform` object.
-        **options: `h2r_buf_size`, `r2h_buf_size`, `acknowledge` go to `RemoteProc`, the others to the platform
-            (emulated: `board`, ...; loopback: `remote`, `name`, `size`).
+        **options: `h2r_buf_size`, `r2h_buf_size`, `acknowledge` and `allow_overlap` go to `RemoteProc`, the others
+            to the platform (emulated: `board`, ...; loopback: `remote`, `name`, `size`).
 
     Raises:
         UnknownPlatformError: when there is no such platform (names the ones there are).

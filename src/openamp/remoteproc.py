@@ -7,13 +7,14 @@ whole life cycle as a table.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
-from openamp.carveout import BufferPool, Placement, PlacedVdev, place
+from openamp.carveout import BufferPool, PlacedVdev, Placement, place
 from openamp.errors import (
     AddressError,
     CrashReport,
@@ -28,7 +29,7 @@ from openamp.errors import (
 from openamp.firmware import FirmwareImage, load_image
 from openamp.link import BuiltinFirmware, Console, CoreDumper, Crash, Diagnosable, Event, Exit, HostPlatform, Kick
 from openamp.memory import MemoryMap
-from openamp.resource_table import ADDR_ANY, Carveout, LiveTable, ResourceTable, Trace
+from openamp.resource_table import ADDR_ANY, LiveTable, ResourceTable, Trace
 from openamp.rpmsg import ADDR_ANY as RPMSG_ADDR_ANY
 from openamp.rpmsg import Bus, Endpoint, HostBus
 from openamp.trace import TraceBuffer
@@ -100,6 +101,7 @@ class RemoteProc:
         r2h_buf_size: the same for remote-to-host buffers.
         acknowledge: answer a name service announcement with one of our own when an endpoint is bound, as OpenAMP's
             hosts do; False behaves like Linux, where the first message tells the remote our address.
+        allow_overlap: load images whose segments overwrite each other; the later segment wins, as in Linux.
     """
 
     def __init__(
@@ -109,10 +111,12 @@ class RemoteProc:
         h2r_buf_size: int = 512,
         r2h_buf_size: int = 512,
         acknowledge: bool = True,
+        allow_overlap: bool = False,
     ) -> None:
         self.platform = platform
         self._sizes = {"h2r_buf_size": h2r_buf_size, "r2h_buf_size": r2h_buf_size}
         self._acknowledge = acknowledge
+        self._allow_overlap = allow_overlap
         self._state = State.OFFLINE
         self._image: FirmwareImage | None = None
         self._pristine: ResourceTable | None = None
@@ -373,7 +377,7 @@ class RemoteProc:
             raise self._wrong("start")
         self._await_reset()
         self._ended, self._driver_ok = None, False
-        image.load(self.memory)
+        image.load(self.memory, allow_overlap=self._allow_overlap)
         self._write_table(image)
         vdevs = [vdev for vdev in self._placement.vdevs if vdev.r2h_buffers is not None]
         self._buses = tuple(self._create_bus(vdev) for vdev in vdevs)
@@ -499,13 +503,14 @@ class RemoteProc:
             raise errors[0]
 
     def _end(self, cause: RemoteError, state: State) -> None:
-        for bus in self._buses:
-            try:
-                bus.poll()  # what it sent before its end is still ours
-            except OpenAMPError:
-                pass  # a crash may leave the rings in any state; the crash is the news
-            bus.fail(cause)
         self._state, self._ended = state, cause
+        with contextlib.ExitStack() as stack:
+            for bus in self._buses:
+                stack.callback(bus.fail, cause)
+            for bus in self._buses:
+                # What it sent before its end is still ours; a crash may have left the rings in any state.
+                with contextlib.suppress(OpenAMPError):
+                    bus.poll()
 
     def _with_traces(self, report: CrashReport) -> CrashReport:
         tails = [buffer.text().splitlines()[-_TAIL_LINES:] for buffer in self._traces]
@@ -528,10 +533,8 @@ class RemoteProc:
         known = []
         if isinstance(self.platform, Diagnosable):
             known.append(self.platform.diagnose())
-        for vdev in self._placement.vdevs:
-            if vdev.r2h_buffers is not None and not vdev.vdev.dfeatures & VIRTIO_RPMSG_F_NS:
-                known.append("its RPMsg device does not offer the name service (feature bit 0), so give dst= yourself")
+        if any(not bus.name_service for bus in self._buses):
+            known.append("its RPMsg device does not offer the name service (feature bit 0), so give dst= yourself")
         last = [buffer.text().splitlines()[-1:] for buffer in self._traces]
         known += [f"its trace ends with {lines[0]!r}" for lines in last if lines]
         return "; ".join(text for text in known if text)
-
