@@ -1,22 +1,20 @@
 """Virtio: the device's status and features, and split virtqueues.
 
 The queues run compiled where the extension was built, else as plain Python with the same results.
-`implementation` says which. `OPENAMP_PLAIN=1` in the environment chooses the plain form although the other is there.
+`implementation` says which. `OPENAMP_PLAIN=1` in the environment chooses the plain form although the other is there;
+a compiled form that is older than its source is not used, with a warning.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from typing import Literal
 
-if os.environ.get("OPENAMP_PLAIN", "0") not in {"", "0"}:
-    for _folder in __path__:  # let the import system find only sources here
-        sys.path_importer_cache[_folder] = FileFinder(_folder, (SourceFileLoader, SOURCE_SUFFIXES))
+from openamp.virtio._choice import choose
 
-from openamp.virtio.device import VIRTIO_RPMSG_F_NS, VirtioStatus, vring_size
-from openamp.virtio.virtqueue import COMPILED, Chain, DeviceQueue, DriverQueue
+choose(__path__, ["virtqueue"])  # before the first import of it
+
+from openamp.virtio.device import VIRTIO_RPMSG_F_NS, VirtioStatus, vring_size  # noqa: E402
+from openamp.virtio.virtqueue import COMPILED, Chain, DeviceQueue, DriverQueue  # noqa: E402
 
 __all__ = [
     "VIRTIO_RPMSG_F_NS",

@@ -41,12 +41,13 @@ __all__ = ["COMPILED", "Chain", "DeviceQueue", "DriverQueue"]
 COMPILED: bool = cython.compiled
 """Whether this is the compiled form."""
 
-NEXT = 1
-WRITE = 2
-INDIRECT = 4
-NO_INTERRUPT = 1
-NO_NOTIFY = 1
-MAX_NUM = 32768
+_NEXT = 1
+_WRITE = 2
+_INDIRECT = 4
+_NO_INTERRUPT = 1
+_NO_NOTIFY = 1
+_MAX_NUM = 32768
+_MAX_CHAIN = 1 << 32
 
 _FREE = -1  # in _limits: nobody holds this head
 _END = -1  # in _links: the last descriptor of its chain
@@ -93,9 +94,9 @@ def _part(view: memoryview, size: int, what: str, queue: str) -> memoryview:
 
 
 def _check_num(num: int, queue: str) -> None:
-    if not 1 <= num <= MAX_NUM or num & (num - 1):
+    if not 1 <= num <= _MAX_NUM or num & (num - 1):
         raise VirtqueueError(
-            f"queue {queue!r}: {num:#x} descriptors; the number must be a power of two from 1 to {MAX_NUM:#x} "
+            f"queue {queue!r}: {num:#x} descriptors; the number must be a power of two from 1 to {_MAX_NUM:#x} "
             "(virtio 1.2, 2.7)",
             queue=queue,
             value=num,
@@ -144,6 +145,7 @@ class DriverQueue:
         self._avail16 = avail.cast("H")  # flags, idx, then the ring
         self._used16 = used.cast("H")  # flags, idx
         self._used32 = used[4 : 4 + 8 * num].cast("I")  # element i: id at 2 i, length at 2 i + 1
+        self._cause: OpenAMPError | None = None  # why no call works any more
         self.reset()
 
     @classmethod
@@ -169,13 +171,12 @@ class DriverQueue:
         Raises:
             ClosedError: when the queue was closed.
         """
-        cause: OpenAMPError | None = getattr(self, "_cause", None)
-        if isinstance(cause, ClosedError):
-            raise cause.with_traceback(None)
+        if isinstance(self._cause, ClosedError):
+            raise self._cause.with_traceback(None)
         for part in self._parts:
             part[:] = bytes(len(part))
         num = self.num
-        self._cause: OpenAMPError | None = None
+        self._cause = None
         self._published = 0  # what avail.idx says
         self._pending = 0  # chains added since
         self._last = 0  # used elements taken so far
@@ -187,8 +188,11 @@ class DriverQueue:
         self._limits = array("q", [_FREE]) * num  # by head: bytes offered, or _FREE
         self._places = array("H", [0]) * num  # by head: its running number in the available ring
         self._links = array("i", [_END]) * num  # by descriptor: the next of its chain
-        self._set_addr = array("Q", [0]) * num  # what the descriptor table holds, so that an equal
-        self._set_rest = array("Q", [0]) * num  # descriptor is not written again: length, flags << 32
+        # What we wrote into the descriptor table: an equal descriptor is not written again, which spares the peer
+        # a cache miss.
+        self._set_addr = array("Q", [0]) * num
+        self._set_length = array("I", [0]) * num
+        self._set_flags = array("H", [0]) * num
 
     def close(self) -> None:
         """Lets go of the shared memory; harmless when repeated."""
@@ -225,9 +229,9 @@ class DriverQueue:
         if self.num_free == 0:
             raise WouldBlock(f"queue {self.name!r}: all {self.num} descriptors are in use; reclaim() used ones first")
         head = self._free[self.num_free - 1]
-        rest = length | WRITE << 32 if writable else length
-        if self._set_addr[head] != addr or self._set_rest[head] != rest:
-            self._describe(head, addr, length, WRITE if writable else 0, 0)
+        flags = _WRITE if writable else 0
+        if self._set_addr[head] != addr or self._set_length[head] != length or self._set_flags[head] != flags:
+            self._describe(head, addr, length, flags, 0)
         self._offer(head, length)
         self.num_free -= 1
         return head
@@ -238,7 +242,8 @@ class DriverQueue:
         self._desc16[8 * index + 6] = flags
         self._desc16[8 * index + 7] = link
         self._set_addr[index] = addr
-        self._set_rest[index] = length | flags << 32
+        self._set_length[index] = length
+        self._set_flags[index] = flags
 
     def _offer(self, head: int, limit: int) -> None:
         place = (self._published + self._pending) & 0xFFFF
@@ -286,7 +291,7 @@ class DriverQueue:
         at = self.num_free - count  # the chain takes the stack's top, its tail lowest
         for addr, length, writable in reversed(segments):
             index = self._free[at]
-            flags = (WRITE if writable else 0) | (NEXT if link != _END else 0)
+            flags = (_WRITE if writable else 0) | (_NEXT if link != _END else 0)
             self._describe(index, addr, length, flags, link & 0xFFFF if link != _END else 0)
             self._links[index] = link
             link = index
@@ -311,7 +316,7 @@ class DriverQueue:
                 raise self._misuse("a readable segment behind a writable one; put the readable ones first (2.7.4.2)")
             else:
                 readable += length
-        if readable + writable > 1 << 32:
+        if readable + writable > _MAX_CHAIN:
             raise self._misuse(f"a chain of {readable + writable:#x} bytes; the most is 2^32 (2.7.5.2)")
         return writable if any_writable else readable
 
@@ -334,7 +339,7 @@ class DriverQueue:
         # Our store to avail.idx before our load of used.flags: the device stores the flags and then loads the
         # index, so one of us sees the other's news and no wake-up is lost.
         full_barrier()
-        return (self._used16[0] & NO_NOTIFY) == 0
+        return (self._used16[0] & _NO_NOTIFY) == 0
 
     def take(self) -> bool:
         """Takes back one used buffer and leaves it in `head` and `written`; False when there is none.
@@ -413,7 +418,7 @@ class DriverQueue:
         """Asks the device not to kick us; it may all the same."""
         if self._cause is not None:
             raise self._cause.with_traceback(None)
-        self._avail16[0] = NO_INTERRUPT
+        self._avail16[0] = _NO_INTERRUPT
 
     def enable_notifications(self) -> bool:
         """Asks the device to kick us again.
@@ -506,7 +511,7 @@ class DeviceQueue:
         self._avail16 = avail.cast("H")  # flags, idx, then the ring
         self._used16 = used.cast("H")  # flags, idx
         self._used32 = used[4 : 4 + 8 * num].cast("I")  # element i: id at 2 i, length at 2 i + 1
-        self._cause: OpenAMPError | None = None
+        self._cause: OpenAMPError | None = None  # why no call works any more
         self._last = 0  # chains taken so far
         self._seen = 0  # avail.idx when we last looked
         self._published = 0  # what used.idx says
@@ -544,13 +549,13 @@ class DeviceQueue:
         addr = self._desc64[2 * head]
         length = self._desc32[4 * head + 2]
         flags = self._desc16[8 * head + 6]
-        if flags & (NEXT | INDIRECT):
+        if flags & (_NEXT | _INDIRECT):
             raise self._bad_flags(head, flags)
         self._hold(head, length)
         self.head = head
         self.addr = addr
         self.length = length
-        self.writable = (flags & WRITE) != 0
+        self.writable = (flags & _WRITE) != 0
         return True
 
     def _look(self) -> bool:
@@ -604,19 +609,19 @@ class DeviceQueue:
             length = self._desc32[4 * index + 2]
             flags = self._desc16[8 * index + 6]
             link = self._desc16[8 * index + 7]
-            if flags & INDIRECT:
+            if flags & _INDIRECT:
                 raise self._bad_flags(index, flags)
-            if flags & WRITE:
+            if flags & _WRITE:
                 any_writable = True
                 writable += length
             elif any_writable:
                 raise self._bad_order(index, flags)
             else:
                 readable += length
-            segments.append((addr, length, (flags & WRITE) != 0))
-            if readable + writable > 1 << 32:
+            segments.append((addr, length, (flags & _WRITE) != 0))
+            if readable + writable > _MAX_CHAIN:
                 raise self._bad_chain(head, readable + writable, "bytes are more than 2^32")
-            if not flags & NEXT:
+            if not flags & _NEXT:
                 break
             if link >= self.num:
                 raise self._bad_link(index, link)
@@ -711,13 +716,13 @@ class DeviceQueue:
         # Our store to used.idx before our load of avail.flags: the driver stores the flags and then loads the
         # index, so one of us sees the other's news and no wake-up is lost.
         full_barrier()
-        return (self._avail16[0] & NO_INTERRUPT) == 0
+        return (self._avail16[0] & _NO_INTERRUPT) == 0
 
     def disable_notifications(self) -> None:
         """Asks the driver not to kick us; it may all the same."""
         if self._cause is not None:
             raise self._cause.with_traceback(None)
-        self._used16[0] = NO_NOTIFY
+        self._used16[0] = _NO_NOTIFY
 
     def enable_notifications(self) -> bool:
         """Asks the driver to kick us again.
@@ -762,7 +767,7 @@ class DeviceQueue:
         )
 
     def _bad_flags(self, index: int, flags: int) -> RemoteProtocolError:
-        if flags & INDIRECT:
+        if flags & _INDIRECT:
             what = "an indirect table, which was not negotiated"
             clause = "2.7.5.3.1: INDIRECT only with VIRTIO_F_INDIRECT_DESC"
         else:
