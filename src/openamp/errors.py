@@ -78,11 +78,13 @@ class TimeoutExpired(OpenAMPError, TimeoutError):
 
     Attributes:
         timeout: the time allowed, in seconds.
+        completed: how much was done of a batch, such as messages sent.
     """
 
-    def __init__(self, message: str, *, timeout: float | None = None) -> None:
+    def __init__(self, message: str, *, timeout: float | None = None, completed: int = 0) -> None:
         super().__init__(message)
         self.timeout = timeout
+        self.completed = completed
 
 
 class StateError(OpenAMPError):

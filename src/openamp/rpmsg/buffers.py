@@ -1,0 +1,178 @@
+"""Zero copy: message buffers in shared memory, lent to the program for a while.
+
+Both kinds are context managers that give a `memoryview` and release it at the end, so that it cannot be used any
+longer. Slices of the view, and what other libraries made of it, are the program's to drop before that: a view that
+is still exported (to a NumPy array, say) makes the release fail with StateError and the buffer stays held.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from openamp.errors import ClosedError, MessageTooLongError, StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["BorrowedBuffer", "BufferOwner", "HeldBuffer"]
+
+
+class BufferOwner(Protocol):
+    """What lent a buffer: the bus, which knows it by a number."""
+
+    def _give_back(self, token: int) -> None:
+        """Takes a received buffer back: the peer may use it again."""
+
+    def _commit(self, token: int, src: int, dst: int, length: int) -> None:
+        """Sends a transmit buffer whose payload is written."""
+
+    def _unborrow(self, token: int) -> None:
+        """Takes a transmit buffer back unsent."""
+
+
+class _Lent:
+    """A view on a buffer that ends with its release."""
+
+    __slots__ = ("_owner", "_token", "data", "released")
+
+    def __init__(self, owner: BufferOwner, token: int, data: memoryview) -> None:
+        self._owner = owner
+        self._token = token
+        self.data = data
+        self.released = False
+
+    def __enter__(self) -> memoryview:
+        if self.released:
+            raise ClosedError("this buffer was given back already; ask the endpoint for another one")
+        return self.data
+
+    def _end_view(self) -> None:
+        try:
+            self.data.release()
+        except BufferError as error:
+            raise StateError(
+                f"the {len(self.data):#x}-byte message buffer is still in use by another object ({error}); drop that "
+                f"object, or copy the bytes it needs, before the buffer is given back",
+                state="held",
+                allowed=("release",),
+            ) from error
+        self.released = True
+
+
+class HeldBuffer(_Lent):
+    """A received message in place; the peer does not get the buffer back before `release`.
+
+    Attributes:
+        data: the payload, read-only.
+        src: the sender's address.
+        dst: the receiver's address.
+        released: the buffer was given back; `data` can no longer be used.
+        kept: the callback that got the buffer has kept it.
+    """
+
+    __slots__ = ("dst", "kept", "src")
+
+    IN_PRIVATE_MEMORY = -1
+
+    def __init__(self, owner: BufferOwner, token: int, data: memoryview, src: int, dst: int) -> None:
+        super().__init__(owner, token, data)
+        self.src = src
+        self.dst = dst
+        self.kept = False
+
+    def keep(self) -> None:
+        """For a callback: the buffer is not given back after the call; `release` does it later."""
+        self.kept = True
+
+    def release(self) -> None:
+        """Gives the buffer back to the peer; harmless when repeated.
+
+        Raises:
+            StateError: when another object still uses the view.
+        """
+        if self.released:
+            return
+        self._end_view()
+        if self._token != self.IN_PRIVATE_MEMORY:
+            self._owner._give_back(self._token)
+
+    def take(self) -> bytes:
+        """Returns a copy of the payload and gives the buffer back."""
+        data = self.data.tobytes()
+        self.release()
+        return data
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class BorrowedBuffer(_Lent):
+    """A transmit buffer to write a payload into, in place.
+
+    As a context manager it sends the whole view at the end of the block, or gives the buffer back unsent when the
+    block raises. To decide the length or the destination late, call `send` yourself.
+
+    Attributes:
+        data: the payload to write; its length is what was asked for, at most the mtu. The bytes are whatever the
+            last message left.
+        released: the buffer was sent or given back; `data` can no longer be used.
+    """
+
+    __slots__ = ("_destination", "_src")
+
+    def __init__(
+        self, owner: BufferOwner, token: int, data: memoryview, src: int, destination: Callable[[], int]
+    ) -> None:
+        super().__init__(owner, token, data)
+        self._src = src
+        self._destination = destination
+
+    def send(self, size: int | None = None, *, dst: int | None = None) -> None:
+        """Sends the first `size` bytes (None: all) and ends the view. Never waits.
+
+        Args:
+            size: payload length in bytes.
+            dst: the receiver's address; None is the endpoint's destination.
+
+        Raises:
+            MessageTooLongError: when `size` exceeds the view; the buffer stays borrowed.
+            NotBoundError: when the endpoint has no destination; the buffer stays borrowed.
+            ClosedError: when the endpoint was closed meanwhile, or the buffer was sent or given back already.
+        """
+        if self.released:
+            raise ClosedError("this buffer was sent or given back already; borrow another one")
+        room = len(self.data)
+        length = room if size is None else size
+        if not 0 <= length <= room:
+            raise MessageTooLongError(
+                f"{length} bytes do not fit the borrowed buffer of {room}; borrow a larger one", size=length, mtu=room
+            )
+        address = self._destination() if dst is None else dst
+        self._end_view()
+        self._owner._commit(self._token, self._src, address, length)
+
+    def release(self) -> None:
+        """Gives the buffer back unsent; harmless when repeated or after `send`.
+
+        Raises:
+            StateError: when another object still uses the view.
+        """
+        if not self.released:
+            self._end_view()
+            self._owner._unborrow(self._token)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.released:
+            return
+        if kind is not None:
+            self.release()
+            return
+        try:
+            self.send()
+        finally:
+            self.release()

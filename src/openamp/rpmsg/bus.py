@@ -1,0 +1,769 @@
+"""The bus: endpoints and their addresses, the name service, and the order of events. The same for both roles.
+
+How a message gets to its receiver, in two phases:
+
+1. Taking in: everything in the ring is copied out (or left in place for an endpoint that asked for it), appended to
+   the queue of its endpoint, and the buffers go back to the peer at once. Announcements take effect here: channels
+   come and go, endpoints are bound.
+2. Dispatching: callbacks run, in the order of arrival, with no buffer of the ring in hand.
+
+A callback may do anything, also wait: then phase 1 goes on inside of it and phase 2 continues when it has returned.
+So callbacks never nest, and no endpoint's messages change order. What a callback raises is kept until all others of
+the turn have run; then the first error is raised by the call that let them run (`poll`, `notified`, or whichever
+call waited), and the bus goes on.
+
+A bus belongs to one thread at a time; `close` may come from any.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from openamp.errors import (
+    AddressInUseError,
+    ClosedError,
+    MessageTooLongError,
+    NotBoundError,
+    OpenAMPError,
+    RemoteProtocolError,
+    RpmsgError,
+)
+from openamp.rpmsg.buffers import HeldBuffer
+from openamp.rpmsg.endpoint import Callback, Endpoint, Payload, PendingSend, check_address
+from openamp.rpmsg.wire import (
+    ADDR_ANY,
+    DYNAMIC_MIN,
+    NAME_SERVICE_SIZE,
+    NS_ADDR,
+    NS_DESTROY,
+    NameServiceMessage,
+    encode_name,
+)
+
+__all__ = ["Bus", "BusStatistics", "Channel", "ChannelCallback"]
+
+DEFAULT_BACKLOG = 1024
+"""Messages that an endpoint queues before it leaves them in the shared buffers."""
+
+MAX_CHANNELS = 4096
+"""More announced channels than this are a peer gone wild."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A service of the peer: its name and the address that it listens at.
+
+    Attributes:
+        name: as text; bytes that are not UTF-8 appear as backslash escapes.
+        dst: the peer's address.
+        wire_name: the name's bytes as announced.
+    """
+
+    name: str
+    dst: int
+    wire_name: bytes = field(default=b"", repr=False, compare=False)
+
+
+ChannelCallback = Callable[[Channel], object]
+
+
+@dataclass(frozen=True, slots=True)
+class BusStatistics:
+    """What went over a bus since it was made; bytes are those of payloads.
+
+    Attributes:
+        num_sent: messages handed to the peer.
+        bytes_sent: their payloads.
+        num_received: messages taken in for an endpoint.
+        bytes_received: their payloads.
+        num_dropped: messages to addresses that nobody has.
+        num_discarded: messages received but unread when their endpoint was closed.
+        num_malformed: messages and announcements that broke the format.
+        num_kicks: signals sent to the peer.
+        num_kicks_suppressed: signals saved because the peer did not want them.
+        num_buffer_waits: sends that found no free buffer.
+        num_announcements_sent: name service messages sent.
+        num_announcements_received: name service messages received.
+    """
+
+    num_sent: int = 0
+    bytes_sent: int = 0
+    num_received: int = 0
+    bytes_received: int = 0
+    num_dropped: int = 0
+    num_discarded: int = 0
+    num_malformed: int = 0
+    num_kicks: int = 0
+    num_kicks_suppressed: int = 0
+    num_buffer_waits: int = 0
+    num_announcements_sent: int = 0
+    num_announcements_received: int = 0
+
+
+class _Orphan:
+    """A message that came for nobody while a channel's callback, which may make its endpoint, was still to run."""
+
+    __slots__ = ("data", "dst", "src")
+
+    def __init__(self, data: bytes, src: int, dst: int) -> None:
+        self.data = data
+        self.src = src
+        self.dst = dst
+
+
+class _ChannelEvent:
+    """A channel that came or went, for the callbacks."""
+
+    __slots__ = ("callbacks", "channel")
+
+    def __init__(self, channel: Channel, callbacks: list[ChannelCallback]) -> None:
+        self.channel = channel
+        self.callbacks = callbacks
+
+
+class Bus(ABC):
+    """Endpoints over one link to a peer. Made by `openamp.open()` (HostBus) or `openamp.serve()` (RemoteBus).
+
+    Args:
+        name_service: the name service was negotiated (F_NS); without it no announcement is sent or understood.
+        announces: endpoints with a name and no `dst` are announced when they are created (the remote's part);
+            otherwise their creation waits for the peer's announcement (the host's part).
+        acknowledges: a channel's announcement is answered with the bound endpoint's (an OpenAMP host's part).
+        pump: called as `pump(timeout)` to wait for events and hand them to `notified`; it raises the remote's end.
+        diagnose: returns what the platform knows of why nothing happens, for the text of a timeout.
+    """
+
+    def __init__(
+        self,
+        *,
+        name_service: bool,
+        announces: bool,
+        acknowledges: bool,
+        pump: Callable[[float | None], object],
+        diagnose: Callable[[], str] | None = None,
+    ) -> None:
+        self.name_service = name_service
+        self._announces = announces and name_service
+        self._acknowledges = acknowledges and name_service
+        self._pump = pump
+        self._diagnose = diagnose
+        self._endpoints: dict[int, Endpoint] = {}
+        self._next_address = DYNAMIC_MIN
+        self._channels: dict[tuple[str, int], Channel] = {}
+        self._created_callbacks: list[ChannelCallback] = []
+        self._destroyed_callbacks: list[ChannelCallback] = []
+        self._ready: deque[Endpoint | _ChannelEvent | _Orphan] = deque()
+        self._num_channel_events = 0  # of them in _ready
+        self._senders: deque[PendingSend] = deque()
+        self._dispatching = False
+        self._turning = 0  # the thread that is inside a turn or the pump, 0: none
+        self._errors: list[Exception] = []
+        self._failure: Exception | None = None
+        self._closed = False
+        self._close_requested = False
+        self._sent = self._bytes_sent = self._received = self._bytes_received = 0
+        self._dropped = self._discarded = self._malformed = 0
+        self._kicks = self._kicks_suppressed = self._buffer_waits = 0
+        self._announcements_sent = self._announcements_received = 0
+
+    # -- the transport's part --------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def mtu(self) -> int:
+        """The largest payload in bytes that one message to the peer carries."""
+
+    @abstractmethod
+    def _drain(self) -> bool:
+        """Takes in a batch through `_deliver`; True when there may be more, else the peer will signal the next."""
+
+    @abstractmethod
+    def _try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
+        """Sends as many messages as there are buffers, with one kick; returns the index behind the last sent."""
+
+    @abstractmethod
+    def _try_send(self, src: int, dst: int, data: Payload) -> bool:
+        """Sends one message unless there is no buffer, or others wait for one."""
+
+    @abstractmethod
+    def _borrow(self) -> int:
+        """Returns the number of a transmit buffer, or -1 when there is none."""
+
+    @abstractmethod
+    def _buffer(self, token: int) -> memoryview:
+        """Returns all bytes of a borrowed transmit buffer."""
+
+    @abstractmethod
+    def _send_buffer(self, token: int, src: int, dst: int, length: int) -> None:
+        """Sends a borrowed buffer."""
+
+    @abstractmethod
+    def _unborrow(self, token: int) -> None:
+        """Takes a borrowed buffer back unsent."""
+
+    @abstractmethod
+    def _give_back(self, token: int) -> None:
+        """Returns a received buffer that was left in place to the peer."""
+
+    @abstractmethod
+    def _want_buffer(self, wanted: bool) -> None:
+        """Asks the peer to signal free transmit buffers, or no longer."""
+
+    @abstractmethod
+    def _shut(self) -> None:
+        """Makes every later `_try_send` and `_borrow` fail; the rings are not touched any more."""
+
+    # -- endpoints -------------------------------------------------------------------------------------------------
+
+    def create_endpoint(
+        self,
+        name: str = "",
+        *,
+        src: int = ADDR_ANY,
+        dst: int = ADDR_ANY,
+        callback: Callback | None = None,
+        announce: bool | None = None,
+        timeout: float | None = 5.0,
+        backlog: int = DEFAULT_BACKLOG,
+        zero_copy: bool = False,
+    ) -> Endpoint:
+        """Creates an endpoint.
+
+        As the host, an endpoint with a name and no `dst` is bound to the first announced channel of that name that
+        no other endpoint has; the call waits for it. As the remote, it is announced and the call returns at once;
+        it is bound by the host's acknowledgement or by the first message.
+
+        Args:
+            name: the service, at most 32 bytes; "" for an endpoint that is known by its address alone.
+            src: the local address; ADDR_ANY takes the next free one from 1024. The addresses below are for
+                predefined services and are only given when asked for.
+            dst: the destination; tells channels of the same name apart.
+            callback: called with (endpoint, data, src) for each message, instead of `receive`.
+            announce: send the name to the peer now, and its end later; None does what the role does.
+            timeout: seconds to wait for the announcement; 0 returns at once with an endpoint that may be unbound,
+                None waits for ever.
+            backlog: messages to queue here before they are left in the shared buffers.
+            zero_copy: leave messages in the shared buffers until they are taken, see `Endpoint.hold`; a callback
+                gets a HeldBuffer, which is given back after the call unless the callback calls its `keep`.
+
+        Raises:
+            AddressInUseError: when `src` is taken.
+            RpmsgError: when the name or an address is impossible, or a name is asked for without name service.
+            TimeoutExpired: when nobody announced the name in time; says which channels there are.
+            ClosedError: when the bus is closed.
+        """
+        self._check_alive()
+        wire_name = encode_name(name)
+        waits = bool(name) and dst == ADDR_ANY and not self._announces and timeout != 0
+        if waits and not self.name_service and src == ADDR_ANY:
+            raise RpmsgError(
+                f"{name!r} cannot be found by name: the name service was not negotiated (feature bit 0, F_NS); "
+                f"give dst=, or let the remote's resource table offer the feature"
+            )
+        address = self._allocate(src)
+        if dst != ADDR_ANY:
+            check_address(dst, "destination")
+        endpoint = Endpoint(
+            self, name, wire_name, address, dst, callback=callback, backlog=max(backlog, 1), zero_copy=zero_copy
+        )
+        self._endpoints[address] = endpoint
+        channel = self._find_channel(name, dst) if name else None
+        if channel is not None:
+            self._bind(endpoint, channel)
+        if announce or (announce is None and self._announces and name and dst == ADDR_ANY):
+            self._announce(endpoint)
+        if waits and endpoint._dst == ADDR_ANY:
+            try:
+                endpoint.wait_bound(timeout=timeout)
+            except BaseException:
+                endpoint.close()
+                raise
+        return endpoint
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """All open endpoints, in the order of their creation."""
+        return tuple(self._endpoints.values())
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The peer's services, in the order in which they became known."""
+        return tuple(self._channels.values())
+
+    def on_channel_created(self, callback: ChannelCallback) -> ChannelCallback:
+        """Calls back with every channel that becomes known from now on; also a decorator.
+
+        The callback may create the endpoint: `bus.create_endpoint(channel.name, dst=channel.dst)`.
+        """
+        self._created_callbacks.append(callback)
+        return callback
+
+    def on_channel_destroyed(self, callback: ChannelCallback) -> ChannelCallback:
+        """Calls back with every channel that goes away from now on; also a decorator. Its endpoints are unbound."""
+        self._destroyed_callbacks.append(callback)
+        return callback
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """A turn left something for the next one: do not block before `poll` was called again.
+
+        It happens when the peer fills the ring as quickly as we empty it; a turn is bounded.
+        """
+        return self._more
+
+    _more = False
+
+    def poll(self) -> bool:
+        """Takes in what is there, runs callbacks, sends what waits for buffers. Never waits.
+
+        Returns:
+            True when anything was there.
+
+        Raises:
+            Exception: the first error that a callback raised.
+            RemoteProtocolError: when the peer broke the protocol.
+            OpenAMPError: what ended the bus.
+        """
+        self._check_alive()
+        before = self._received + self._announcements_received
+        self._turns()
+        self._raise_errors()
+        self._raise_failure()
+        return self._received + self._announcements_received != before
+
+    def notified(self, notify_id: int | None = None) -> None:
+        """Handles the peer's signal; for the pump's owner, with every `Kick` event.
+
+        It raises what `poll` raises, when all is dispatched: the owner handles its other events before it passes
+        the error on. A closed or failed bus does nothing.
+        """
+        if self._failure is None and not self._closed:
+            self._turns()
+            self._raise_errors()
+            self._raise_failure()
+
+    def fail(self, error: Exception) -> None:
+        """Ends the bus because of an error that every later call raises, once received messages are taken.
+
+        For the pump's owner, when the remote ends or crashes. The first cause stays.
+        """
+        if self._failure is None and not self._closed:
+            self._failure = error
+            self._shut()
+            for pending in self._senders:
+                pending.done = True
+                pending.error = pending.error or _as_openamp_error(error)
+            self._senders.clear()
+
+    def close(self) -> None:
+        """Closes all endpoints, announcing their end where a buffer is free; harmless when repeated.
+
+        May be called from any thread: while another one is inside the bus, that one closes it as soon as it is back
+        from its wait (the pump's owner wakes it, by closing the link).
+        """
+        if self._turning not in (0, threading.get_ident()):
+            self._close_requested = True
+            return
+        if self._closed:
+            return
+        for endpoint in tuple(self._endpoints.values()):
+            self._close_endpoint(endpoint)
+        self._closed = True
+        self._senders.clear()
+        self._ready.clear()
+        self._shut()
+
+    def statistics(self) -> BusStatistics:
+        """Returns the counts since the bus was made."""
+        return BusStatistics(
+            num_sent=self._sent,
+            bytes_sent=self._bytes_sent,
+            num_received=self._received,
+            bytes_received=self._bytes_received,
+            num_dropped=self._dropped,
+            num_discarded=self._discarded,
+            num_malformed=self._malformed,
+            num_kicks=self._kicks,
+            num_kicks_suppressed=self._kicks_suppressed,
+            num_buffer_waits=self._buffer_waits,
+            num_announcements_sent=self._announcements_sent,
+            num_announcements_received=self._announcements_received,
+        )
+
+    def __enter__(self) -> Bus:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- turns -----------------------------------------------------------------------------------------------------
+
+    def _turns(self) -> None:
+        """Turns until there is nothing more, but not for ever."""
+        for _ in range(16):
+            if not self._turn():
+                return
+
+    def _turn(self) -> bool:
+        """Phase 1 for one batch, waiting senders, phase 2. True when there may be more. Never raises."""
+        if self._failure is not None or self._closed:
+            return False
+        outer, self._turning = self._turning, threading.get_ident()
+        try:
+            more = self._drain()
+            if self._senders:
+                self._flush_senders()
+            if self._ready and not self._dispatching:
+                self._dispatch()
+                more = more or bool(self._ready)
+        except OpenAMPError as error:
+            # The transport lost its place in the rings: nothing that follows could be trusted.
+            self.fail(error)
+            more = False
+        finally:
+            self._turning = outer
+        self._more = more
+        if self._close_requested and not outer:
+            self.close()
+        return more
+
+    def _wait(self, deadline: float | None) -> bool:
+        self._raise_errors()
+        self._check_alive()
+        left: float | None = 0.0
+        if deadline is None:
+            if not self._more:
+                left = None
+        elif not self._more:
+            left = max(deadline - time.monotonic(), 0.0)
+        outer, self._turning = self._turning, threading.get_ident()
+        try:
+            self._pump(left)
+        finally:
+            self._turning = outer
+            if self._close_requested and not outer:
+                self.close()
+        return deadline is not None and time.monotonic() >= deadline
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure.with_traceback(None)
+
+    def _check_alive(self) -> None:
+        self._raise_failure()
+        if self._closed:
+            raise ClosedError("the bus is closed; open the remote again for another one")
+
+    def _raise_errors(self) -> None:
+        if self._errors:
+            first = self._errors[0]
+            self._errors.clear()
+            raise first
+
+    def _defer(self, error: Exception) -> None:
+        self._errors.append(error)
+
+    def _explain(self) -> str:
+        bound = {endpoint._dst: endpoint for endpoint in self._endpoints.values()}
+        known = [
+            f"{channel.name!r} at {channel.dst:#x}"
+            + (f" (bound to our {bound[channel.dst].src:#x})" if channel.dst in bound else "")
+            for channel in self.channels[:16]
+        ]
+        parts = [f"announced channels: {', '.join(known) or 'none'}"]
+        parts += [
+            f"{endpoint!r} has {len(endpoint._queue)} unread messages and keeps the buffers of more: read it"
+            for endpoint in self._endpoints.values()
+            if len(endpoint._queue) > endpoint._backlog
+        ]
+        if self._diagnose is not None:
+            parts.append(self._diagnose())
+        return "; ".join(part for part in parts if part)
+
+    # -- phase 1: taking in ----------------------------------------------------------------------------------------
+
+    def _arrived_elsewhere(self, data: bytes, src: int, dst: int) -> None:
+        """Takes in a message for an address that no endpoint has."""
+        if dst == NS_ADDR and self.name_service:
+            self._on_name_service(data)
+        elif self._num_channel_events:
+            self._ready.append(_Orphan(data, src, dst))
+        else:
+            self._dropped += 1
+
+    def _bind_by_message(self, endpoint: Endpoint, src: int) -> None:
+        """Binds an endpoint that had no destination to the source of a message that reached it."""
+        if endpoint._wanted_dst not in (ADDR_ANY, src) or src == ADDR_ANY:
+            return
+        endpoint._dst = src
+        endpoint._lost = ""
+        if endpoint.name and (endpoint.name, src) not in self._channels and len(self._channels) < MAX_CHANNELS:
+            self._add_channel(Channel(endpoint.name, src, endpoint._wire_name))
+
+    def _on_name_service(self, data: bytes) -> None:
+        self._announcements_received += 1
+        try:
+            message = NameServiceMessage.parse(data)
+        except RemoteProtocolError:
+            self._malformed += 1  # Linux drops it, too, and goes on
+            return
+        if message.addr == ADDR_ANY:
+            self._malformed += 1
+            return
+        key = (message.text, message.addr)
+        if message.destroy:
+            channel = self._channels.pop(key, None)
+            if channel is not None:
+                self._lose_channel(channel)
+            return
+        channel = self._channels.get(key)
+        if channel is None:
+            if len(self._channels) >= MAX_CHANNELS or self._num_channel_events >= 2 * MAX_CHANNELS:
+                self._malformed += 1
+                self._errors.append(
+                    RemoteProtocolError(
+                        f"the peer announced more than {MAX_CHANNELS} channels; {key[0]!r} at {message.addr:#x} is "
+                        f"ignored; close services that are no longer used",
+                        value=message.addr,
+                        clause="our limit of channels",
+                    )
+                )
+                return
+            channel = Channel(message.text, message.addr, message.name)
+            self._add_channel(channel)
+        for endpoint in self._endpoints.values():
+            if endpoint.name == channel.name and endpoint._dst == channel.dst:
+                self._acknowledge(endpoint, channel)  # it restarted and has forgotten us
+                return
+        for endpoint in self._endpoints.values():
+            if (
+                endpoint._dst == ADDR_ANY
+                and endpoint.name == channel.name
+                and endpoint._wanted_dst in (ADDR_ANY, channel.dst)
+            ):
+                self._bind(endpoint, channel)
+                return
+
+    def _add_channel(self, channel: Channel) -> None:
+        self._channels[channel.name, channel.dst] = channel
+        self._tell(channel, self._created_callbacks)
+
+    def _lose_channel(self, channel: Channel) -> None:
+        lost = f"the peer destroyed the channel {channel.name!r} at {channel.dst:#x}"
+        for endpoint in self._endpoints.values():
+            if endpoint.name == channel.name and endpoint._dst == channel.dst:
+                endpoint._dst = ADDR_ANY
+                endpoint._lost = lost
+                self._fail_senders(
+                    endpoint._src, channel.dst, NotBoundError(f"{lost} while messages to it waited for a buffer")
+                )
+        self._tell(channel, self._destroyed_callbacks)
+
+    def _tell(self, channel: Channel, callbacks: list[ChannelCallback]) -> None:
+        if callbacks:
+            self._ready.append(_ChannelEvent(channel, callbacks))
+            self._num_channel_events += 1
+
+    # -- phase 2: dispatching --------------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        self._dispatching = True
+        ready = self._ready
+        try:
+            for _ in range(len(ready)):
+                if not ready:  # closed by a callback
+                    break
+                item = ready.popleft()
+                try:
+                    if isinstance(item, Endpoint):
+                        self._call_back(item)
+                    elif isinstance(item, _ChannelEvent):
+                        self._num_channel_events -= 1
+                        for callback in tuple(item.callbacks):
+                            callback(item.channel)
+                    else:
+                        self._adopt(item)
+                except Exception as error:
+                    self._errors.append(error)
+        finally:
+            self._dispatching = False
+
+    def _call_back(self, endpoint: Endpoint) -> None:
+        queue, callback = endpoint._queue, endpoint._callback
+        if not queue or callback is None:  # closed meanwhile
+            return
+        data, src = queue.popleft()
+        if type(data) is bytes:
+            callback(endpoint, data, src)
+        elif isinstance(data, HeldBuffer):
+            if not endpoint._parks:
+                callback(endpoint, data.take(), src)
+                return
+            try:
+                callback(endpoint, data, src)
+            finally:
+                if not data.kept:
+                    data.release()
+
+    def _adopt(self, orphan: _Orphan) -> None:
+        """Gives a message to the endpoint that a callback made for it, if one did."""
+        endpoint = self._endpoints.get(orphan.dst)
+        if endpoint is None:
+            self._dropped += 1
+            return
+        self._received += 1
+        self._bytes_received += len(orphan.data)
+        if endpoint._dst == ADDR_ANY:
+            self._bind_by_message(endpoint, orphan.src)
+        endpoint._queue.append((orphan.data, orphan.src))
+        if endpoint._callback is not None:
+            self._call_back(endpoint)
+
+    # -- names and addresses ---------------------------------------------------------------------------------------
+
+    def _allocate(self, src: int) -> int:
+        taken = self._endpoints
+        if src != ADDR_ANY:
+            check_address(src, "source")
+            if src in taken or (src == NS_ADDR and self.name_service):
+                owner = repr(taken[src]) if src in taken else "the name service"
+                raise AddressInUseError(
+                    f"local address {src:#x} is taken by {owner}; take another one, or ADDR_ANY for any", address=src
+                )
+            return src
+        address = self._next_address
+        while address in taken:
+            address = address + 1 if address + 1 < ADDR_ANY else DYNAMIC_MIN
+        self._next_address = address + 1 if address + 1 < ADDR_ANY else DYNAMIC_MIN
+        return address
+
+    def _find_channel(self, name: str, dst: int) -> Channel | None:
+        """Returns the channel that an endpoint of this name is for: that address, or the first one nobody has."""
+        if dst != ADDR_ANY:
+            return self._channels.get((name, dst))
+        bound = {endpoint._dst for endpoint in self._endpoints.values() if endpoint.name == name}
+        for channel in self._channels.values():
+            if channel.name == name and channel.dst not in bound:
+                return channel
+        return None
+
+    def _bind(self, endpoint: Endpoint, channel: Channel) -> None:
+        endpoint._dst = channel.dst
+        endpoint._wire_name = channel.wire_name
+        endpoint._lost = ""
+        self._acknowledge(endpoint, channel)
+
+    def _acknowledge(self, endpoint: Endpoint, channel: Channel) -> None:
+        """Tells the peer our address of a channel that it announced."""
+        if self._acknowledges:
+            self._announce(endpoint)
+
+    def _announce(self, endpoint: Endpoint) -> None:
+        if self.name_service:
+            endpoint.announced = True
+            self._send_announcement(endpoint, 0)
+
+    def _send_announcement(self, endpoint: Endpoint, flags: int) -> None:
+        data = NameServiceMessage(endpoint._wire_name, endpoint._src, flags).build()
+        for pending in self._senders:
+            if pending.announces and pending.src == endpoint._src and pending.messages[0] == data:
+                return  # it waits already
+        pending = PendingSend(endpoint._src, NS_ADDR, (data,))
+        pending.announces = True
+        self._enqueue(pending)
+
+    def _close_endpoint(self, endpoint: Endpoint) -> None:
+        if endpoint._closed:
+            return
+        endpoint._closed = True
+        endpoint._dst = ADDR_ANY
+        del self._endpoints[endpoint._src]
+        unread = endpoint._queue
+        self._discarded += len(unread)
+        while unread:
+            data = unread.popleft()[0]
+            if isinstance(data, HeldBuffer):
+                data.release()
+        self._fail_senders(
+            endpoint._src, ADDR_ANY, ClosedError(f"{endpoint!r} was closed while its messages waited for a buffer")
+        )
+        if endpoint.announced and self._failure is None and not self._closed:
+            try:
+                self._send_announcement(endpoint, NS_DESTROY)
+            except OpenAMPError as error:
+                self.fail(error)  # the endpoint is closed all the same
+
+    # -- waiting senders -------------------------------------------------------------------------------------------
+
+    def _enqueue(self, pending: PendingSend) -> None:
+        self._check_alive()
+        self._senders.append(pending)
+        self._flush_senders()
+        if not pending.done and not pending.announces:
+            self._buffer_waits += 1
+
+    def _cancel(self, pending: PendingSend) -> None:
+        if pending in self._senders:
+            self._senders.remove(pending)
+
+    def _commit(self, token: int, src: int, dst: int, length: int) -> None:
+        self._check_alive()
+        if self._senders:  # not before those that came first
+            self._enqueue(PendingSend(src, dst, (), token, length))
+        else:
+            self._send_buffer(token, src, dst, length)
+
+    def _flush_senders(self) -> None:
+        """Sends for those who wait, oldest first, as far as the buffers go."""
+        senders = self._senders
+        while senders:
+            pending = senders[0]
+            try:
+                if pending.token >= 0:
+                    self._send_buffer(pending.token, pending.src, pending.dst, pending.length)
+                elif not self._advance(pending):
+                    self._want_buffer(True)
+                    if not self._advance(pending):  # none came before the peer knew of our want either
+                        return
+            except MessageTooLongError as error:
+                pending.error = error
+            pending.done = True
+            senders.popleft()
+        self._want_buffer(False)
+
+    def _advance(self, pending: PendingSend) -> bool:
+        """Sends what it can; True when nothing is left."""
+        before = pending.sent
+        pending.sent = self._try_send_many(pending.src, pending.dst, pending.messages, before)
+        if pending.announces and pending.sent > before:  # counted by themselves
+            self._announcements_sent += 1
+            self._sent -= 1
+            self._bytes_sent -= NAME_SERVICE_SIZE
+        return pending.sent == len(pending.messages)
+
+    def _fail_senders(self, src: int, dst: int, error: OpenAMPError) -> None:
+        """Ends what waits for a buffer from `src` to `dst` (ADDR_ANY: to all); announcements go on."""
+        for pending in [p for p in self._senders if p.src == src and dst in (ADDR_ANY, p.dst) and not p.announces]:
+            pending.error = error
+            pending.done = True
+            if pending.token >= 0:
+                self._unborrow(pending.token)
+            self._senders.remove(pending)
+
+
+def _as_openamp_error(error: Exception) -> OpenAMPError:
+    if isinstance(error, OpenAMPError):
+        return error
+    wrapped = ClosedError(f"the bus ended: {error}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,0 +1,572 @@
+"""Endpoints: where messages are sent from and where they arrive."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from openamp.errors import (
+    ClosedError,
+    MessageTooLongError,
+    NotBoundError,
+    OpenAMPError,
+    RpmsgError,
+    StateError,
+    TimeoutExpired,
+    WouldBlock,
+)
+from openamp.rpmsg.buffers import BorrowedBuffer, BufferOwner, HeldBuffer
+from openamp.rpmsg.wire import ADDR_ANY, HEADER_SIZE
+
+__all__ = ["Callback", "Carrier", "Endpoint", "Message", "Payload", "PendingSend", "as_payload"]
+
+Payload = bytes | bytearray | memoryview
+"""What can be sent: bytes, or anything else that gives a `memoryview` of contiguous memory."""
+
+Callback = Callable[["Endpoint", Any, int], object]
+"""Called with (endpoint, data, src): `data` is bytes, or a HeldBuffer at an endpoint made with `zero_copy`."""
+
+
+class Message(NamedTuple):
+    """A received message with its addresses."""
+
+    data: bytes
+    src: int
+    dst: int
+
+
+class PendingSend:
+    """Messages of one call that wait for transmit buffers, in the bus's one queue of senders.
+
+    Attributes:
+        messages: the payloads; the first `sent` of them are on their way.
+        done: nothing is left to do; `error` says whether it failed.
+        announces: this is the bus's own message to the peer's name service.
+        token: a borrowed buffer that holds the one message already, with `length` bytes of payload, or -1.
+    """
+
+    __slots__ = ("announces", "done", "dst", "error", "length", "messages", "sent", "src", "token")
+
+    def __init__(self, src: int, dst: int, messages: Sequence[Payload], token: int = -1, length: int = 0) -> None:
+        self.src = src
+        self.dst = dst
+        self.messages = messages
+        self.sent = 0
+        self.token = token
+        self.length = length
+        self.announces = False
+        self.done = False
+        self.error: OpenAMPError | None = None
+
+
+class Carrier(BufferOwner, Protocol):
+    """What an endpoint needs of its bus. Only `_wait` waits."""
+
+    @property
+    def mtu(self) -> int: ...
+
+    def _try_send(self, src: int, dst: int, data: Payload) -> bool:
+        """Sends one message, or returns False when there is no buffer or others wait for one."""
+
+    def _try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
+        """Sends as many messages as there are buffers, from `messages[start]`; returns the index behind the last."""
+
+    def _enqueue(self, pending: PendingSend) -> None:
+        """Lets messages wait for buffers behind those that wait already."""
+
+    def _cancel(self, pending: PendingSend) -> None:
+        """Takes waiting messages back."""
+
+    def _borrow(self) -> int:
+        """Returns the number of a transmit buffer, or -1 when there is none."""
+
+    def _buffer(self, token: int) -> memoryview:
+        """Returns all bytes of a borrowed transmit buffer."""
+
+    def _turn(self) -> bool:
+        """Takes in what is there and runs callbacks; True when there may be more. Never waits, never raises."""
+
+    def _wait(self, deadline: float | None) -> bool:
+        """Waits for news; True when the deadline has passed. Raises what callbacks and the remote's end raised."""
+
+    def _defer(self, error: Exception) -> None:
+        """Keeps an error for the next call that waits or polls."""
+
+    def _want_buffer(self, wanted: bool) -> None:
+        """Asks the peer to signal free transmit buffers, or no longer."""
+
+    def _close_endpoint(self, endpoint: Endpoint) -> None:
+        """Takes the endpoint out of the bus and announces its end where it was announced."""
+
+    def _explain(self) -> str:
+        """Returns what may help a person to understand a timeout."""
+
+
+def as_payload(data: Payload) -> Payload:
+    """Returns the data as something whose `len` is its size in bytes.
+
+    Raises:
+        RpmsgError: when it has no contiguous bytes (str, list).
+    """
+    if isinstance(data, (bytes, bytearray)):
+        return data
+    try:
+        view = memoryview(data)
+    except TypeError as error:
+        raise RpmsgError(f"a message must be bytes, not {type(data).__name__}; encode it first") from error
+    if not view.c_contiguous:
+        return view.tobytes()
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+def check_address(address: int, what: str) -> None:
+    """Raises RpmsgError when a message cannot carry this address."""
+    if not 0 <= address < ADDR_ANY:
+        raise RpmsgError(f"{what} address {address:#x} is out of range; give one from 0 to {ADDR_ANY - 1:#x}")
+
+
+class Endpoint:
+    """A local address with a receiver, and usually a destination. Made by `Bus.create_endpoint`.
+
+    An endpoint is *bound* when it has a destination: from the start with `dst=`, by an announcement of its name, or
+    by the source of the first message that reaches it.
+
+    Messages of an endpoint without a callback queue here until they are received. The queue is bounded: beyond
+    `backlog` messages they stay in the shared buffers, so that a peer that floods an endpoint which nobody reads
+    comes to a halt; nothing is lost.
+
+    Attributes:
+        name: the service's name, "" without one.
+        src: the local address.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_bus",
+        "_callback",
+        "_closed",
+        "_dst",
+        "_lost",
+        "_parks",
+        "_queue",
+        "_src",
+        "_wanted_dst",
+        "_wire_name",
+        "announced",
+        "name",
+    )
+
+    def __init__(
+        self,
+        bus: Carrier,
+        name: str,
+        wire_name: bytes,
+        src: int,
+        dst: int,
+        *,
+        callback: Callback | None,
+        backlog: int,
+        zero_copy: bool,
+    ) -> None:
+        self.name = name
+        self.announced = False  # we told the peer of this endpoint, so we tell of its end
+        self._bus = bus
+        self._wire_name = wire_name
+        self._src = src
+        self._dst = dst
+        self._wanted_dst = dst
+        self._callback = callback
+        self._backlog = backlog
+        self._parks = zero_copy  # leave messages in the shared buffers until they are taken
+        self._queue: deque[tuple[bytes | HeldBuffer, int]] = deque()
+        self._closed = False
+        self._lost = ""  # why there is no destination any more
+
+    def __repr__(self) -> str:
+        dst = "unbound" if self._dst == ADDR_ANY else f"{self._dst:#x}"
+        return f"<Endpoint {self.name!r} {self._src:#x} -> {'closed' if self._closed else dst}>"
+
+    @property
+    def src(self) -> int:
+        """The local address."""
+        return self._src
+
+    @property
+    def dst(self) -> int:
+        """The destination, or ADDR_ANY while the endpoint is not bound."""
+        return self._dst
+
+    @property
+    def mtu(self) -> int:
+        """The largest payload in bytes that one message carries."""
+        return self._bus.mtu
+
+    @property
+    def is_bound(self) -> bool:
+        """The endpoint has a destination."""
+        return self._dst != ADDR_ANY
+
+    @property
+    def is_closed(self) -> bool:
+        """The endpoint, or its bus, was closed."""
+        return self._closed
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def send(self, data: Payload, *, timeout: float | None = None) -> None:
+        """Sends a message to the endpoint's destination; waits while no transmit buffer is free.
+
+        Waiting senders are served in the order of their calls. While one waits, messages are taken in and callbacks
+        run.
+
+        Raises:
+            NotBoundError: when there is no destination.
+            MessageTooLongError: when the payload exceeds the mtu.
+            TimeoutExpired: when no buffer came free in time; nothing was sent.
+            ClosedError: when the endpoint is closed.
+            RemoteError: when the remote ended.
+        """
+        dst = self._dst
+        if dst == ADDR_ANY:
+            self._raise_unbound()
+        if not self._bus._try_send(self._src, dst, data):
+            self._send_slowly(self._src, dst, (data,), timeout)
+
+    def try_send(self, data: Payload) -> None:
+        """Sends a message if a transmit buffer is free; raises WouldBlock otherwise, and what `send` raises."""
+        self._try(self._src, self._destination(), data)
+
+    def send_to(self, data: Payload, dst: int, *, timeout: float | None = None) -> None:
+        """Sends a message to any address of the peer; see `send`."""
+        self.send_offchannel(self._src, dst, data, timeout=timeout)
+
+    def try_send_to(self, data: Payload, dst: int) -> None:
+        """Sends a message to any address of the peer if a transmit buffer is free; see `try_send`."""
+        self.try_send_offchannel(self._src, dst, data)
+
+    def send_offchannel(self, src: int, dst: int, data: Payload, *, timeout: float | None = None) -> None:
+        """Sends a message to any address of the peer in the name of any local address; see `send`."""
+        self._check_open()
+        check_address(src, "source")
+        check_address(dst, "destination")
+        if not self._bus._try_send(src, dst, data):
+            self._send_slowly(src, dst, (data,), timeout)
+
+    def try_send_offchannel(self, src: int, dst: int, data: Payload) -> None:
+        """Sends as `send_offchannel` does if a transmit buffer is free; see `try_send`."""
+        self._check_open()
+        check_address(src, "source")
+        check_address(dst, "destination")
+        self._try(src, dst, data)
+
+    def send_many(self, messages: Iterable[Payload], *, timeout: float | None = None) -> None:
+        """Sends messages in order, with one signal to the peer for as many as there are buffers.
+
+        Raises:
+            TimeoutExpired: when the buffers did not suffice in time; `completed` says how many were sent.
+            MessageTooLongError: when one exceeds the mtu; none was sent.
+            OpenAMPError: as `send` does.
+        """
+        dst = self._destination()
+        batch = [data if type(data) is bytes else as_payload(data) for data in messages]
+        if not batch:
+            return
+        longest = max(map(len, batch))
+        if longest > self._bus.mtu:
+            raise MessageTooLongError(
+                f"one of the messages has {longest} bytes, the mtu is {self._bus.mtu}; split it",
+                size=longest,
+                mtu=self._bus.mtu,
+            )
+        sent = self._bus._try_send_many(self._src, dst, batch, 0)
+        if sent < len(batch):
+            self._send_slowly(self._src, dst, batch, timeout, sent)
+
+    def borrow(self, size: int | None = None, *, timeout: float | None = None) -> BorrowedBuffer:
+        """Lends a transmit buffer to write a payload into, in place.
+
+        ```python
+        with ept.borrow(5) as view:
+            view[:] = b"hello"
+        ```
+
+        Args:
+            size: length of the payload; None gives all of the mtu.
+            timeout: seconds to wait for a free buffer.
+
+        Raises:
+            MessageTooLongError: when `size` exceeds the mtu.
+            TimeoutExpired: when no buffer came free in time.
+            ClosedError: when the endpoint is closed.
+        """
+        self._check_open()
+        bus = self._bus
+        token = bus._borrow()
+        if token < 0:
+            token = self._borrow_slowly(timeout)
+        whole = bus._buffer(token)
+        room = len(whole) - HEADER_SIZE
+        if size is None:
+            size = room
+        elif not 0 <= size <= room:
+            bus._unborrow(token)
+            raise MessageTooLongError(f"{size} bytes exceed the mtu of {room}; send in parts", size=size, mtu=room)
+        return BorrowedBuffer(bus, token, whole[HEADER_SIZE : HEADER_SIZE + size], self._src, self._destination)
+
+    # -- receiving -------------------------------------------------------------------------------------------------
+
+    def receive(self, *, timeout: float | None = None) -> bytes:
+        """Returns the next message's payload; waits for it.
+
+        Raises:
+            TimeoutExpired: when none came in time.
+            NotBoundError: when the peer destroyed the channel and nothing is left to receive.
+            ClosedError: when the endpoint is closed.
+            StateError: when the endpoint has a callback.
+            RemoteError: when the remote ended and nothing is left to receive.
+        """
+        queue = self._queue
+        if not queue or self._callback is not None:
+            self._await_message(timeout)
+        data = queue.popleft()[0]
+        return data if type(data) is bytes else _taken(data)
+
+    def receive_message(self, *, timeout: float | None = None) -> Message:
+        """Returns the next message with its addresses; see `receive`."""
+        self._await_message(timeout)
+        data, src = self._queue.popleft()
+        return Message(data if type(data) is bytes else _taken(data), src, self._src)
+
+    def receive_many(self, limit: int | None = None, *, timeout: float | None = None) -> list[bytes]:
+        """Returns all messages that are there, at most `limit`; waits until there is one. See `receive`."""
+        self._await_message(timeout)
+        queue = self._queue
+        num = len(queue) if limit is None else min(limit, len(queue))
+        taken: list[bytes] = []
+        for _ in range(num):
+            data = queue.popleft()[0]
+            taken.append(data if type(data) is bytes else _taken(data))
+        return taken
+
+    def try_receive(self) -> bytes:
+        """Returns the next message's payload if there is one; raises WouldBlock, or what `receive` raises, if not."""
+        if not self._queue and not self._look():
+            raise WouldBlock(f"no message at {self!r} now; use receive() to wait for one")
+        return self.receive(timeout=0)
+
+    def hold(self, *, timeout: float | None = None) -> HeldBuffer:
+        """Lends the next message where it lies, in the shared buffer; waits for it.
+
+        ```python
+        with ept.hold() as view:
+            total = sum(view)
+        ```
+
+        From the first call on (or with `zero_copy=True` from the start) the endpoint's messages stay in the shared
+        buffers until they are taken; a quarter of the buffers keeps going round, for the others, and messages
+        beyond that are copied first. A held message is the program's as long as it likes; the messages behind it
+        are received meanwhile, in order.
+
+        Raises:
+            OpenAMPError: as `receive` does.
+        """
+        self._parks = True
+        self._await_message(timeout)
+        data, src = self._queue.popleft()
+        if isinstance(data, HeldBuffer):
+            return data
+        return HeldBuffer(self._bus, HeldBuffer.IN_PRIVATE_MEMORY, memoryview(data), src, self._src)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yields payloads as they come, until the endpoint is closed or the peer destroys the channel."""
+        while True:
+            try:
+                data = self.receive()
+            except (ClosedError, NotBoundError):
+                return
+            yield data
+
+    # -- the rest --------------------------------------------------------------------------------------------------
+
+    def wait_bound(self, *, timeout: float | None = None) -> None:
+        """Waits until the endpoint has a destination.
+
+        Raises:
+            TimeoutExpired: when nobody announced the name or wrote to the endpoint in time.
+            ClosedError: when the endpoint is closed.
+        """
+        bus = self._bus
+        deadline = _deadline(timeout)
+        expired = False
+        while self._dst == ADDR_ANY:
+            bus._turn()
+            self._check_open()
+            if self._dst != ADDR_ANY:
+                return
+            if expired:
+                raise TimeoutExpired(f"{self!r} was not bound within {timeout} s; {bus._explain()}", timeout=timeout)
+            expired = bus._wait(deadline)
+
+    def close(self) -> None:
+        """Frees the address and announces the end of an announced service; harmless when repeated.
+
+        Messages that were not received are discarded (and counted by the bus).
+        """
+        if not self._closed:
+            self._bus._close_endpoint(self)
+
+    def __enter__(self) -> Endpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError(f"endpoint {self.name!r} at {self._src:#x} is closed; create another one")
+
+    def _destination(self) -> int:
+        dst = self._dst
+        if dst == ADDR_ANY:
+            self._raise_unbound()
+        return dst
+
+    def _raise_unbound(self) -> NoReturn:
+        self._check_open()
+        if self._lost:
+            raise NotBoundError(
+                f"endpoint {self.name!r} at {self._src:#x} has no destination any more: {self._lost}; "
+                f"wait_bound() waits for it to come back"
+            )
+        raise NotBoundError(
+            f"endpoint {self.name!r} at {self._src:#x} has no destination yet; wait_bound() waits for one, "
+            f"send_to() takes one"
+        )
+
+    def _try(self, src: int, dst: int, data: Payload) -> None:
+        bus = self._bus
+        if bus._try_send(src, dst, data):
+            return
+        self._glance()
+        self._check_open()
+        if not bus._try_send(src, dst, data):
+            raise WouldBlock("no transmit buffer is free now; use send() to wait for one")
+
+    def _glance(self) -> None:
+        """Looks for news once, without waiting."""
+        self._bus._turn()
+        self._bus._wait(0.0)
+
+    def _look(self) -> bool:
+        self._bus._turn()
+        if not self._queue:
+            self._bus._wait(0.0)
+        return bool(self._queue) or self._unreadable() is not None
+
+    def _send_slowly(
+        self, src: int, dst: int, messages: Sequence[Payload], timeout: float | None, sent: int = 0
+    ) -> None:
+        """Waits in the queue of senders until all messages are sent."""
+        bus = self._bus
+        pending = PendingSend(src, dst, messages)
+        pending.sent = sent
+        bus._enqueue(pending)
+        deadline = _deadline(timeout)
+        expired = False
+        try:
+            while not pending.done:
+                bus._turn()
+                if pending.done:
+                    break
+                self._check_open()
+                if expired:
+                    raise TimeoutExpired(
+                        f"no transmit buffer came free within {timeout} s ({pending.sent} of {len(messages)} "
+                        f"messages sent): the peer does not take its messages; {bus._explain()}",
+                        timeout=timeout,
+                        completed=pending.sent,
+                    )
+                try:
+                    expired = bus._wait(deadline)
+                except Exception as error:
+                    if not pending.done:
+                        raise
+                    bus._defer(error)  # the messages are sent all the same, so the next call tells of it
+        finally:
+            if not pending.done:
+                bus._cancel(pending)
+        if pending.error is not None:
+            raise pending.error
+
+    def _borrow_slowly(self, timeout: float | None) -> int:
+        bus = self._bus
+        deadline = _deadline(timeout)
+        expired = False
+        try:
+            while True:
+                bus._turn()
+                self._check_open()
+                bus._want_buffer(True)
+                token = bus._borrow()
+                if token >= 0:
+                    return token
+                if expired:
+                    raise TimeoutExpired(
+                        f"no transmit buffer came free within {timeout} s: the peer does not take its messages; "
+                        f"{bus._explain()}",
+                        timeout=timeout,
+                    )
+                expired = bus._wait(deadline)
+        finally:
+            bus._want_buffer(False)
+
+    def _await_message(self, timeout: float | None) -> None:
+        """Returns when the queue has a message."""
+        bus, queue = self._bus, self._queue
+        if self._callback is not None:
+            raise StateError(
+                f"endpoint {self.name!r} at {self._src:#x} gives its messages to a callback; create it without one "
+                f"to receive them here",
+                state="callback",
+            )
+        deadline = _deadline(timeout)
+        expired = False
+        while not queue:
+            bus._turn()
+            if queue:
+                return
+            error = self._unreadable()
+            if error is not None:
+                raise error
+            if expired:
+                raise TimeoutExpired(
+                    f"no message at endpoint {self.name!r} ({self._src:#x}) within {timeout} s; {bus._explain()}",
+                    timeout=timeout,
+                )
+            expired = bus._wait(deadline)
+
+    def _unreadable(self) -> OpenAMPError | None:
+        """Why no message can come, or None."""
+        if self._closed:
+            return ClosedError(f"endpoint {self.name!r} at {self._src:#x} is closed; create another one")
+        if self._lost:
+            return NotBoundError(
+                f"no more messages at endpoint {self.name!r} ({self._src:#x}): {self._lost}; "
+                f"wait_bound() waits for it to come back"
+            )
+        return None
+
+
+def _taken(data: bytes | HeldBuffer) -> bytes:
+    return data.take() if isinstance(data, HeldBuffer) else data
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
