@@ -31,6 +31,11 @@ volatile void *remote_resource(uint32_t type, unsigned nth)
     return NULL;
 }
 
+void *remote_memory(uint32_t da, uint32_t len)
+{
+    return shared_pointer(&memory, da, len);
+}
+
 /* Takes the mailbox's signals without an exception; for masked contexts in which only the mailbox interrupts. */
 static void service_mailbox(void)
 {
@@ -53,7 +58,8 @@ static void wait_for_host(void)
         if (masked)
             service_mailbox();
     }
-    cpu_restore(masked);
+    cpu_restore(masked); /* where interrupts are taken, the mailbox's is taken now */
+    (void)mailbox_take(); /* the caller looks at the rings next, so whatever came until here is seen */
 }
 
 static bool driver_ok(const volatile struct rsc_vdev *vdev)

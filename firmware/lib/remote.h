@@ -51,6 +51,9 @@ bool remote_is_shutdown(const void *data, uint32_t len);
 /* Returns the nth entry of a type in the live resource table, or NULL. */
 volatile void *remote_resource(uint32_t type, unsigned nth);
 
+/* Returns where `len` bytes at a device address are, or NULL when the host may not name them. */
+void *remote_memory(uint32_t da, uint32_t len);
+
 /* Called by the start-up code. Main's return destroys the endpoints that are left, tells the host and sleeps. */
 __attribute__((noreturn)) void remote_boot(void);
 

@@ -8,6 +8,15 @@ _Static_assert(sizeof(struct rpmsg_name_service) == 40, "name service message");
 
 #define HEADER_SIZE ((uint32_t)sizeof(struct rpmsg_header))
 
+/* Copies between two headers, one of which is in a buffer that the host need not have aligned. */
+static void copy_header(void *to, const void *from)
+{
+    if ((((uintptr_t)to | (uintptr_t)from) & 3) == 0)
+        memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(from, 4), HEADER_SIZE);
+    else
+        (memcpy)(to, from, HEADER_SIZE);
+}
+
 static int fail(struct rpmsg_device *device, const char *why, uint8_t status)
 {
     if (device->fault == NULL) {
@@ -91,9 +100,9 @@ void *rpmsg_reserve(struct rpmsg_device *device, uint32_t *capacity, bool wait)
 
 static void commit(struct rpmsg_device *device, uint32_t src, uint32_t dst, uint32_t len)
 {
-    struct rpmsg_header header = {.src = src, .dst = dst, .len = (uint16_t)len};
+    struct rpmsg_header header = {.src = src, .dst = dst, .reserved = 0, .len = (uint16_t)len, .flags = 0};
 
-    memcpy(device->spare.data, &header, HEADER_SIZE);
+    copy_header(device->spare.data, &header);
     device->spare.data = NULL;
     device->sent++;
     vq_push(&device->r2h, device->spare.head, HEADER_SIZE + len);
@@ -252,7 +261,7 @@ static void dispatch(struct rpmsg_device *device, const struct vq_buffer *buffer
         device->dropped++;
         return;
     }
-    memcpy(&header, buffer->data, HEADER_SIZE); /* once: the host could change it between a check and its use */
+    copy_header(&header, buffer->data); /* once: the host could change it between a check and its use */
     if (header.len > buffer->len - HEADER_SIZE) {
         device->dropped++;
         return;

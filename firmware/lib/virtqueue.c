@@ -5,11 +5,13 @@
 
 void *shared_pointer(const struct shared_memory *memory, uint64_t da, size_t len)
 {
+    if (da > UINTPTR_MAX)
+        return NULL;
     for (const struct memory_window *window = memory->windows; window->size != 0; window++) {
-        uint64_t offset = da - window->da; /* huge when da lies below the window */
+        uintptr_t offset = (uintptr_t)da - window->da; /* huge when da lies below the window */
 
-        if (offset < window->size && len <= window->size - (size_t)offset)
-            return window->base + (size_t)offset;
+        if (offset < window->size && len <= window->size - offset)
+            return window->base + offset;
     }
     return NULL;
 }

@@ -46,8 +46,8 @@ struct vring_used {
 
 /* A range of device addresses that both sides see, and where this side sees it. */
 struct memory_window {
-    uint64_t da;
-    size_t size;
+    uintptr_t da;
+    uintptr_t size;
     uint8_t *base;
 };
 
