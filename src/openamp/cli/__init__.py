@@ -1,0 +1,29 @@
+"""The `openamp` command.
+
+Importing this package costs next to nothing: the command's libraries are imported by `main`, and the engine, the ELF
+reader and the tables only by the verbs that use them.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+_LIBRARIES = ("click", "rich", "shellingham", "typer")
+
+
+def main() -> None:
+    """Runs the command line; the entry point of the console script and of `python -m openamp`."""
+    try:
+        from openamp.cli.app import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _LIBRARIES:
+            raise
+        print(
+            f"error: the command line needs the library {error.name}, which is not installed; "
+            f"install it with:  pip install 'openamp[cli]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    app()
