@@ -28,24 +28,31 @@ from __future__ import annotations
 import ctypes
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
-import unicorn
-from unicorn import unicorn_const as uc
-from unicorn.unicorn_py3 import unicorn as binding
-
-from openamp.errors import BoardError, PlatformError
+from openamp.errors import BoardError
 from openamp.memory import MemoryMap
 from openamp.platforms.emulated.counter import NEVER, BlockCounter
+from openamp.platforms.emulated.engine import (
+    FILL,
+    FILL_FETCH,
+    FILL_WRITE,
+    HOOK_INTERRUPT,
+    HOOK_TLB_FILL,
+    INTERRUPT,
+    READ_WRITE,
+    READ_WRITE_EXECUTE,
+    UC_ARCH_RISCV,
+    Engine,
+    RegisterBatch,
+)
 
 __all__ = ["NEVER", "Access", "Core", "CoreConfig", "Fault", "Mmio", "RegisterBatch", "Stop"]
 
 PAGE = 0x1000
-TRANSLATION_BUFFER = 4 << 20
-ANYWHERE = (ctypes.c_uint64(1), ctypes.c_uint64(0))
 
 
 class Stop(enum.Enum):
@@ -99,6 +106,10 @@ class CoreConfig:
         vector_base: address of the vector table at reset (Cortex-M).
         mmio: devices.
         core_id: the hart id (RISC-V).
+        clint: base of the core-local interruptor (RISC-V).
+        plic: base of the platform-level interrupt controller (RISC-V).
+        timer_hz: frequency of mtime, or None for the core's clock (RISC-V).
+        plain_counter: count in Python even where the compiled counter is there.
     """
 
     model: str
@@ -109,6 +120,10 @@ class CoreConfig:
     vector_base: int = 0
     mmio: Sequence[Mmio] = ()
     core_id: int = 0
+    clint: int = 0x0200_0000
+    plic: int = 0x0C00_0000
+    timer_hz: int | None = None
+    plain_counter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,40 +145,6 @@ class Fault:
     details: tuple[str, ...] = ()
 
 
-class RegisterBatch:
-    """A fixed set of registers that moves in one call.
-
-    Args:
-        handle: the engine.
-        registers: unicorn's register numbers, in the order of the values.
-        width: bytes of one register, 4 or 8.
-    """
-
-    def __init__(self, handle: ctypes.c_void_p, registers: Sequence[int], width: int = 4) -> None:
-        number = len(registers)
-        self._handle = handle
-        self._number = number
-        self._ids = (ctypes.c_int32 * number)(*registers)
-        self._values = ((ctypes.c_uint64 if width == 8 else ctypes.c_uint32) * number)()
-        base = ctypes.addressof(self._values)
-        self._pointers = (ctypes.c_void_p * number)(*(base + width * i for i in range(number)))
-        # Untyped prototypes of our own: converting typed pointers costs a third of the call.
-        prototype = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
-        self._read = prototype(("uc_reg_read_batch", binding.uclib))
-        self._write = prototype(("uc_reg_write_batch", binding.uclib))
-        self._arguments = (handle, ctypes.addressof(self._ids), ctypes.addressof(self._pointers), number)
-
-    def read(self) -> list[int]:
-        """Returns the registers' values."""
-        self._read(*self._arguments)
-        return self._values[:]
-
-    def write(self, values: Sequence[int]) -> None:
-        """Sets all the registers."""
-        self._values[:] = values
-        self._write(*self._arguments)
-
-
 class Core(ABC):
     """One emulated core. It executes only inside `run`, in the caller's thread.
 
@@ -176,165 +157,165 @@ class Core(ABC):
         asleep: the core waits for an interrupt.
     """
 
-    def __init__(self, config: CoreConfig, *, arch: int, mode: int, cpu: int, pc: int, width: int = 4) -> None:
-        """Creates the engine.
+    def __init__(
+        self,
+        config: CoreConfig,
+        *,
+        arch: int,
+        mode: int,
+        cpu: int,
+        pc: int,
+        width: int = 4,
+        devices: Sequence[Mmio] = (),
+    ) -> None:
+        """Creates the engine, maps memory and devices and installs the hooks.
 
         Args:
-            config: memory and devices.
+            config: what to build.
             arch, mode, cpu: unicorn's constants.
             pc: unicorn's number of the program counter.
             width: bytes of a register.
+            devices: the architecture's own, which go before those of the board.
         """
         self.config = config
+        self.memory = config.regions
         self.fault: Fault | None = None
         self.on_semihosting: Callable[[Core], None] | None = None
         self.on_reset: Callable[[], None] | None = None
         self.asleep = False
+        self._engine = engine = Engine(arch, mode, cpu)
+        self._handle = engine.handle
+        riscv = arch == UC_ARCH_RISCV
+        self._entry_bit = 0 if riscv else 1
         self._pc = 0
         self._idle = 0
         self._stop_requested = False
         self._trap = -1
         self._missed: tuple[int, Access] | None = None
-        self._exception: BaseException | None = None
-        self._callbacks: list[object] = []
-        self._engine = self._open(arch, mode, cpu)
-        self._handle = self._engine._uch
-        self._emu_start = ctypes.CFUNCTYPE(
-            ctypes.c_int, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_size_t
-        )(("uc_emu_start", binding.uclib))
-        self._entry_bit = 1 if arch == uc.UC_ARCH_ARM else 0
+        self._error: BaseException | None = None
+        self._keep: list[object] = []
         self._pages: dict[int, int] = {}
-        self._executable: set[int] = set()
-        code = self._map_memory()
-        self._map_devices(config.mmio)
-        self._hook(uc.UC_HOOK_TLB_FILL, binding.HOOK_TLB_FILL_CFUNC(self._fill))
-        self._hook(uc.UC_HOOK_INTR, binding.HOOK_INTR_CFUNC(self._interrupt))
-        self._counter = BlockCounter(self._handle, riscv=arch == uc.UC_ARCH_RISCV, code=code)
+        self._data_pages: set[int] = set()
+        self._code_pages: set[int] = set()
+        self._counter = BlockCounter(engine, riscv=riscv, code=self._map_memory(), plain=config.plain_counter)
         self._state = self._counter.state
+        self._map_devices((*devices, *config.mmio))
+        engine.hook(HOOK_TLB_FILL, FILL(self._fill))
+        engine.hook(HOOK_INTERRUPT, INTERRUPT(self._interrupt))
         self._pc_batch = RegisterBatch(self._handle, (pc,), width)
+        engine.save()
 
     # -- building ----------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _open(arch: int, mode: int, cpu: int) -> unicorn.Uc:
-        engine = unicorn.Uc(arch, mode)
-        engine.ctl_set_cpu_model(cpu)
-        engine.ctl_set_tcg_buffer_size(TRANSLATION_BUFFER)
-        engine.ctl_set_tlb_mode(uc.UC_TLB_VIRTUAL)
-        engine.ctl_exits_enabled(True)
-        engine.ctl_set_exits([])
-        return engine
-
-    def _check(self, status: int, doing: str) -> None:
-        if status:
-            raise PlatformError(f"unicorn cannot {doing}: {binding.UcError(status)}; see the board's memory map")
-
-    def _hook(self, kind: int, callback: object) -> None:
-        self._callbacks.append(callback)
-        pointer = ctypes.cast(callback, ctypes.c_void_p)  # type: ignore[arg-type]
-        hook = ctypes.c_size_t()
-        self._check(
-            binding.uclib.uc_hook_add(self._handle, ctypes.byref(hook), kind, pointer, None, *ANYWHERE), "add a hook"
-        )
-
     def _map_memory(self) -> list[tuple[int, int, int]]:
-        """Gives the regions' own bytes to the engine; an alias becomes a second way to the same pages."""
+        """Gives the regions' own bytes to the engine; an alias becomes a second way to the same pages.
+
+        So the engine sees a write through one alias to code that it knows by the other.
+        """
         code: list[tuple[int, int, int]] = []
-        first: dict[int, int] = {}  # address in this process -> device address
-        for region in self.config.regions:
+        homes: dict[int, int] = {}  # page in this process -> device address
+        for region in self.memory:
             if region.da % PAGE or region.size % PAGE:
                 raise BoardError(
                     f"memory region {region!r} does not begin and end on a 4 KiB boundary, as the engine needs; "
                     f"round its address and size"
                 )
-            item = (ctypes.c_char * region.size).from_buffer(region.data)
-            self._callbacks.append(item)
-            pointer = ctypes.addressof(item)
-            home = first.setdefault(pointer, region.da)
-            if home == region.da:
-                self._check(
-                    binding.uclib.uc_mem_map_ptr(self._handle, region.da, region.size, uc.UC_PROT_ALL, pointer),
-                    f"map {region!r}",
-                )
+            bytes_ = (ctypes.c_char * region.size).from_buffer(region.data)
+            self._keep.append(bytes_)
+            pointer = ctypes.addressof(bytes_)
             code.append((region.da, region.end, pointer))
-            for offset in range(0, region.size, PAGE):
-                self._pages[region.da + offset] = first.setdefault(pointer + offset, region.da + offset)
+            offsets = range(0, region.size, PAGE)
+            if not any(pointer + offset in homes for offset in offsets):
+                self._engine.map_memory(region.da, region.size, pointer)
+                homes.update((pointer + offset, region.da + offset) for offset in offsets)
+            elif not all(pointer + offset in homes for offset in offsets):
+                raise BoardError(f"memory region {region!r} is only partly an alias of another; split it in two")
+            self._pages.update((region.da + offset, homes[pointer + offset]) for offset in offsets)
         return code
 
-    def _map_devices(self, devices: Iterable[Mmio]) -> None:
-        """Maps every page that holds a device; neighbouring pages together."""
+    def _map_devices(self, devices: Sequence[Mmio]) -> None:
+        """Maps every page that holds a device, neighbouring pages with the same devices together."""
         by_page: dict[int, list[Mmio]] = {}
         for device in devices:
             for page in range(device.base & -PAGE, device.base + device.size, PAGE):
-                if page in self._pages and page not in by_page:
+                if page in self._pages:
                     raise BoardError(f"device {device.name} at {device.base:#x} lies in memory; move one of the two")
                 by_page.setdefault(page, []).append(device)
+        runs: list[tuple[int, int, list[Mmio]]] = []
         for page, here in sorted(by_page.items()):
-            self._pages[page] = page
-            read, write = self._device_page(page, here)
-            self._callbacks += (read, write)
-            pointers = [ctypes.cast(f, ctypes.c_void_p) for f in (read, write)]
-            self._check(
-                binding.uclib.uc_mmio_map(self._handle, page, PAGE, pointers[0], None, pointers[1], None),
-                f"map {here[0].name}",
-            )
+            if runs and runs[-1][1] == page and runs[-1][2] == here:
+                runs[-1] = (runs[-1][0], page + PAGE, here)
+            else:
+                runs.append((page, page + PAGE, here))
+        for start, end, here in runs:
+            self._engine.map_device(start, end - start, *self._device_access(start, here))
+        self._pages.update((page, page) for page in by_page)
 
-    def _device_page(self, page: int, devices: Sequence[Mmio]) -> tuple[Callable[..., int], Callable[..., None]]:
-        lookup: dict[int, tuple[Mmio, int]] = {}
+    def _device_access(
+        self, base: int, devices: Sequence[Mmio]
+    ) -> tuple[Callable[[Any, int, int, Any], int], Callable[[Any, int, int, int, Any], None]]:
+        """Returns the engine's callbacks for a run of pages that `devices` share."""
+        known: dict[int, tuple[Mmio, int] | None] = {}
 
         def find(offset: int) -> tuple[Mmio, int] | None:
-            address = page + offset
-            for device in devices:
-                if device.base <= address < device.base + device.size:
-                    lookup[offset] = (device, address - device.base)
-                    return lookup[offset]
-            return None
+            address = base + offset
+            here = (device for device in devices if device.base <= address < device.base + device.size)
+            device = next(here, None)
+            known[offset] = None if device is None else (device, address - device.base)
+            return known[offset]
 
-        def read(_handle: int, offset: int, size: int, _data: object) -> int:
+        def read(_engine: int, offset: int, size: int, _data: object) -> int:
             try:
-                found = lookup.get(offset) or find(offset)
-                return found[0].read(found[1], size) if found else 0
+                found = known[offset] if offset in known else find(offset)
+                return 0 if found is None else found[0].read(found[1], size)
             except BaseException as error:
                 self._failed(error)
                 return 0
 
-        def write(_handle: int, offset: int, size: int, value: int, _data: object) -> None:
+        def write(_engine: int, offset: int, size: int, value: int, _data: object) -> None:
             try:
-                found = lookup.get(offset) or find(offset)
-                if found:
+                found = known[offset] if offset in known else find(offset)
+                if found is not None:
                     found[0].write(found[1], size, value)
             except BaseException as error:
                 self._failed(error)
 
-        return binding.MMIO_READ_CFUNC(read), binding.MMIO_WRITE_CFUNC(write)
+        return read, write
 
     # -- called by the engine ----------------------------------------------------------------------------------
 
-    def _fill(self, _handle: int, address: int, kind: int, result: object, _data: object) -> bool:
-        """Translates a page. Only pages that hold code get the execute right: stores to the others are far faster."""
-        page = self._pages.get(address & -PAGE)
-        if page is None:
-            access = {uc.UC_MEM_WRITE: Access.WRITE, uc.UC_MEM_FETCH: Access.FETCH}.get(kind, Access.READ)
+    def _fill(self, _engine: int, address: int, kind: int, result: Any, _data: object) -> bool:
+        """Translates one page.
+
+        Stores to pages without the execute right are several times faster, so only pages that hold code get it: a
+        fetch makes a page one of them. From then on the engine watches it for rewritten code, by any alias.
+        """
+        home = self._pages.get(address & -PAGE)
+        if home is None:
+            access = Access.WRITE if kind == FILL_WRITE else Access.FETCH if kind == FILL_FETCH else Access.READ
             self._missed = (address, access)
             return False
-        entry = result.contents  # type: ignore[attr-defined]
-        entry.paddr = page
-        if kind == uc.UC_MEM_FETCH and page not in self._executable:
-            self._executable.add(page)
-            self._flush_tlb()
-        entry.perms = uc.UC_PROT_ALL if page in self._executable else uc.UC_PROT_READ | uc.UC_PROT_WRITE
+        home |= address & (PAGE - 1) & -self._engine.page_size
+        if kind == FILL_FETCH and home not in self._code_pages:
+            self._code_pages.add(home)
+            if home in self._data_pages:
+                self._engine.flush_translations()
+        entry = result.contents
+        entry.address = home
+        if home in self._code_pages:
+            entry.rights = READ_WRITE_EXECUTE
+        else:
+            self._data_pages.add(home)
+            entry.rights = READ_WRITE
         return True
 
-    def _flush_tlb(self) -> None:
-        self._engine.ctl(uc.UC_CTL_TLB_FLUSH, uc.UC_CTL_IO_WRITE)
-
-    def _interrupt(self, handle: int, number: int, _data: object) -> None:
+    def _interrupt(self, _engine: int, number: int, _data: object) -> None:
         self._trap = number
-        binding.uclib.uc_emu_stop(handle)
+        self._engine.stop()
 
     def _failed(self, error: BaseException) -> None:
         """Keeps an exception of a device until the engine has returned."""
-        self._exception = self._exception or error
+        self._error = self._error or error
         self._state.limit = 0
 
     # -- what the platform uses --------------------------------------------------------------------------------
@@ -342,12 +323,12 @@ class Core(ABC):
     @property
     def instructions(self) -> int:
         """Instructions executed since reset, exact and deterministic."""
-        return self._state.count
+        return int(self._state.count)
 
     @property
     def cycles(self) -> int:
         """Virtual time since reset, in core cycles: instructions and skipped idle cycles."""
-        return self._state.count + self._idle
+        return int(self._state.count) + self._idle
 
     @property
     def pc(self) -> int:
@@ -365,9 +346,9 @@ class Core(ABC):
 
     def flush_code(self) -> None:
         """Makes the core see code that the host wrote."""
-        self._engine.ctl_flush_tb()
-        self._flush_tlb()
-        self._executable.clear()
+        self._engine.flush_code()
+        self._code_pages.clear()
+        self._data_pages.clear()
         self._counter.forget()
 
     def run(self, budget: int) -> Stop:
@@ -395,22 +376,18 @@ class Core(ABC):
         state.stopped = 0
         self._trap = -1
         self._missed = None
-        status = self._emu_start(self._handle, self._pc | self._entry_bit, 0, 0, 0)
-        if self._exception is not None:
-            error, self._exception = self._exception, None
-            self._pc = state.stopped_at if state.stopped else self._pc_batch.read()[0]
+        status = self._engine.start(self._pc | self._entry_bit)
+        self._pc = state.stopped_at if state.stopped else self._pc_batch.read()[0]
+        if self._error is not None:
+            error, self._error = self._error, None
             raise error
-        if state.stopped:
-            self._pc = state.stopped_at
-            return
-        self._pc = self._pc_batch.read()[0]
         if self._trap >= 0:
             self._trapped(self._trap)
         elif self._missed is not None and status:
             self._unmapped(*self._missed)
         elif status:
             self._invalid()
-        else:
+        elif not state.stopped:
             self._halted()
 
     def _reconsider(self) -> None:
@@ -425,6 +402,7 @@ class Core(ABC):
 
     def _reset(self) -> None:
         """The common part of `reset`."""
+        self._engine.restore()
         self.flush_code()
         self.fault = None
         self.asleep = False
