@@ -27,6 +27,7 @@ clean:
 	find src -name '*.so' -delete
 
 # The environment is made anew when what it is made from has changed; the extension is built in place.
-$(STAMP): pyproject.toml scripts/make-venv $(wildcard src/openamp/*/*.pxd) src/openamp/virtio/virtqueue.py
+$(STAMP): pyproject.toml scripts/make-venv $(wildcard src/openamp/*/*.pxd) src/openamp/virtio/virtqueue.py \
+		src/openamp/platforms/emulated/_counter.pyx
 	scripts/make-venv $(VENV)
 	touch $@

@@ -4,7 +4,7 @@ The engine executes straight runs of instructions ("blocks") and knows nothing o
 interrupts. A block hook does: it adds the block's number of instructions to a counter and, at a limit or when the
 watched registers come to allow a pending interrupt, stops the engine *before* the block begins, so the program
 counter is exact and no instruction runs twice. The hook is compiled when possible (`_counter.pyx`); the functions here
-do the same, slower, with the same results.
+do the same, slower, with the same results; `OPENAMP_PLAIN=1` in the environment chooses them.
 
 A block's instructions are counted once, from the code's bytes, and remembered by address and length; when the engine
 translates a block anew, what was remembered of its address is forgotten, so code that the firmware rewrites is counted
@@ -14,8 +14,10 @@ afresh.
 from __future__ import annotations
 
 import ctypes
+import os
+import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from openamp.platforms.emulated.engine import (
     BLOCK,
@@ -27,12 +29,7 @@ from openamp.platforms.emulated.engine import (
     address_of,
 )
 
-try:
-    from openamp.platforms.emulated import _counter as compiled
-except ImportError:
-    compiled = None  # type: ignore[assignment]
-
-__all__ = ["NEVER", "BlockCounter", "Condition", "is_compiled"]
+__all__ = ["NEVER", "BlockCounter", "Condition", "implementation"]
 
 NEVER = (1 << 63) - 1
 """A limit that is never reached."""
@@ -86,9 +83,29 @@ class CounterState(ctypes.Structure):
     )
 
 
-def is_compiled() -> bool:
-    """The compiled hook is there."""
-    return compiled is not None
+def _load() -> Any:
+    """Returns the compiled hook's module, or None where it is missing, unwanted or made for another structure."""
+    if os.environ.get("OPENAMP_PLAIN", "0") not in {"", "0"}:
+        return None
+    try:
+        from openamp.platforms.emulated import _counter
+    except ImportError:
+        return None
+    if ctypes.sizeof(CounterState) != _counter.STATE_SIZE:
+        warnings.warn(
+            f"{_counter.__file__} is out of date; instructions are counted in Python, slower; "
+            "build it again with `pip install -e .`",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return _counter
+
+
+_compiled = _load()
+
+implementation: Literal["compiled", "plain"] = "plain" if _compiled is None else "compiled"
+"""Which form of the hook runs."""
 
 
 def count_instructions(code: bytes, riscv: bool) -> int:
@@ -131,16 +148,12 @@ class BlockCounter:
         self.state.lengths = self._table
         self.state.stop = address_of("uc_emu_stop")
         self.state.read = address_of("uc_reg_read")
-        if compiled is None or plain:
+        if _compiled is None or plain:
             engine.hook(HOOK_BLOCK, BLOCK(self._block))
             engine.hook(HOOK_NEW_BLOCK, NEW_BLOCK(self._new_block))
         else:
-            if ctypes.sizeof(CounterState) != compiled.STATE_SIZE:
-                raise ImportError(
-                    "the compiled module openamp.platforms.emulated._counter is out of date; build it anew"
-                )
-            engine.hook(HOOK_BLOCK, compiled.BLOCK, ctypes.addressof(self.state))
-            engine.hook(HOOK_NEW_BLOCK, compiled.NEW_BLOCK, ctypes.addressof(self.state))
+            engine.hook(HOOK_BLOCK, _compiled.BLOCK, ctypes.addressof(self.state))
+            engine.hook(HOOK_NEW_BLOCK, _compiled.NEW_BLOCK, ctypes.addressof(self.state))
 
     def forget(self) -> None:
         """Forgets all lengths: the code has changed."""
