@@ -45,7 +45,7 @@ def main(board: str = "stm32mp157", firmware: str | None = None) -> None:
                 print(f"    vring {number} at {ring.da:#x}, {ring.num} entries, notify id {ring.notify_id}")
             for name, pool in (("r2h", vdev.r2h_buffers), ("h2r", vdev.h2r_buffers)):
                 if pool:
-                    print(f"    {pool.count} {name} buffers of {pool.size} bytes at {pool.da:#x}")
+                    print(f"    {pool.num} {name} buffers of {pool.size} bytes at {pool.da:#x}")
         print("    memory:", rproc.memory.describe())
 
         step(f"state {rproc.state.value}: load code and data, release the core from reset")

@@ -1,12 +1,12 @@
 """OpenAMP in Python: boot a remote processor's firmware, talk to it over RPMsg, and shut it down.
 
-    import openamp
+import openamp
 
-    with openamp.open("emulated", board="stm32mp157") as rproc:
-        rproc.boot("echo.elf")
-        with rproc.create_endpoint("rpmsg-openamp-demo-channel") as ept:
-            ept.send(b"hello")
-            print(ept.receive(timeout=1.0))
+with openamp.open("emulated", board="stm32mp157") as rproc:
+    rproc.boot("echo.elf")
+    with rproc.create_endpoint("rpmsg-openamp-demo-channel") as ept:
+        ept.send(b"hello")
+        print(ept.receive(timeout=1.0))
 """
 
 from __future__ import annotations

@@ -44,15 +44,15 @@ class PlacedVring(NamedTuple):
 
 
 class BufferPool(NamedTuple):
-    """`count` buffers of `size` bytes, one behind the other from device address `da`."""
+    """`num` buffers of `size` bytes, one behind the other from device address `da`."""
 
     da: int
-    count: int
+    num: int
     size: int
 
     def addresses(self) -> range:
         """The device address of each buffer."""
-        return range(self.da, self.da + self.count * self.size, self.size)
+        return range(self.da, self.da + self.num * self.size, self.size)
 
 
 class PlacedVdev(NamedTuple):
@@ -367,7 +367,7 @@ def _place_buffers(
     wanted = [ring.num for ring in vrings]
     need = sum(count * stride for count, stride in zip(wanted, strides, strict=True))
     carveout = named.get(f"vdev{vdev_number}buffer")
-    near = vrings[0].da
+    near: int | None = vrings[0].da
     available = carveout.size if carveout else max(room.largest(_BUFFER_ALIGN, near), 0)
     if available < sum(strides) and carveout is None:
         near, available = None, room.largest(_BUFFER_ALIGN, None)

@@ -17,6 +17,7 @@ from types import TracebackType
 from openamp.carveout import BufferPool, PlacedVdev, Placement, place
 from openamp.errors import (
     AddressError,
+    ClosedError,
     CrashReport,
     OpenAMPError,
     PlatformError,
@@ -126,8 +127,8 @@ class RemoteProc:
         self._traces: tuple[TraceBuffer, ...] = ()
         self._ended: RemoteError | None = None
         self._driver_ok = False
-        self._outputs: list[Callable[[str, bytes], None]] = []
-        self._on_bus: list[Callable[[Bus], None]] = []
+        self._outputs: list[Callable[[str, bytes], object]] = []
+        self._on_bus: list[Callable[[Bus], object]] = []
         self._closed = False
         if isinstance(platform, Console):
             platform.on_output(self._emit)
@@ -254,13 +255,14 @@ class RemoteProc:
         self._require("shutdown")
         self._state = State.STOPPED
         self._ended = None
-        for bus in self._buses:
-            bus.close()
         self.platform.stop()
+        for bus in self._buses:
+            bus.fail(ClosedError("the remote was shut down; start it again and create the endpoint anew"))
         return Shutdown(self.platform)
 
     def stop(self, *, timeout: float | None = 5.0) -> None:
         """Puts the remote into reset and waits for it: `shutdown().wait()`."""
+        self._require("stop")
         self.shutdown().wait(timeout=timeout)
 
     def recover(self) -> None:
@@ -273,11 +275,11 @@ class RemoteProc:
         """Stops the remote if need be and gives everything back; harmless when repeated."""
         if self._closed:
             return
-        self._closed = True
         try:
             if "stop" in TRANSITIONS[self._state]:
                 self.stop()
         finally:
+            self._closed = True
             self._buses = ()
             self._live = None
             self._traces = ()
@@ -315,30 +317,33 @@ class RemoteProc:
             True when something happened, False when the time passed.
 
         Raises:
-            RemoteCrashed, RemoteExited: when the remote ends.
+            RemoteCrashed, RemoteExited: when the remote has ended. Where news came together with the end, the call
+                returns True and the next one raises.
             StateError: when it does not run.
         """
         if self._ended is None and self._state is not State.RUNNING:
             raise self._wrong("wait for it", needed="start or boot it first")
         happened = self._pump(timeout)
-        if self._ended is not None:
+        if self._ended is not None and not happened:
             raise self._ended
         return happened
 
-    def on_output(self, callback: Callable[[str, bytes], None]) -> None:
+    def on_output(self, callback: Callable[[str, bytes], object]) -> Callable[[str, bytes], object]:
         """Calls back with (stream name, bytes) for all console and trace output from now on.
 
         Streams are the platform's ("uart0", "semihosting", "stdout") and the resource table's trace buffers. The
-        calls come from within `start`, `wait` and every call that waits, in order for each stream.
+        calls come from within `start`, `wait` and every call that waits, in order for each stream. Also a decorator.
         """
         self._outputs.append(callback)
+        return callback
 
-    def on_bus(self, callback: Callable[[Bus], None]) -> None:
+    def on_bus(self, callback: Callable[[Bus], object]) -> Callable[[Bus], object]:
         """Calls back with each bus at every start, before the remote is released from reset.
 
-        The place for `bus.on_channel_created`, so that no announcement is missed.
+        The place for `bus.on_channel_created`, so that no announcement is missed. Also a decorator.
         """
         self._on_bus.append(callback)
+        return callback
 
     def trace(self, index: int = 0) -> str:
         """Returns the text in the trace buffer with this index, "" where the firmware has none."""
@@ -433,7 +438,7 @@ class RemoteProc:
                 vdev.gfeatures = placed.vdev.dfeatures & VIRTIO_RPMSG_F_NS
                 vdev.status = VirtioStatus.ACKNOWLEDGE | VirtioStatus.DRIVER
         self._live = live
-        found = []
+        found: list[TraceBuffer] = []
         for entry in table.entries:
             if isinstance(entry, Trace) and self.memory.find(entry.da, entry.len) is not None and entry.len:
                 buffer = self.memory.view(entry.da, entry.len)
@@ -483,7 +488,7 @@ class RemoteProc:
         if self._outputs:
             self._follow_traces()
         self._handle(events)
-        return bool(events)
+        return any(isinstance(event, Kick) for event in events)
 
     def _handle(self, events: Sequence[Event]) -> None:
         errors: list[BaseException] = []

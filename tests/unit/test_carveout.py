@@ -54,7 +54,7 @@ def spans(placement: Placement) -> list[tuple[int, int]]:
         found += [(ring.da, ring.da + ring.size) for ring in device.vrings]
         for pool in (device.r2h_buffers, device.h2r_buffers):
             if pool is not None:
-                found.append((pool.da, pool.da + pool.count * pool.size))
+                found.append((pool.da, pool.da + pool.num * pool.size))
     return sorted(found)
 
 
@@ -71,7 +71,7 @@ def test_rings_and_buffers_anywhere_lie_in_the_pool_side_by_side() -> None:
     (device,) = placement.vdevs
     assert [ring.da % 4096 for ring in device.vrings] == [0, 0]
     assert device.r2h_buffers is not None
-    assert (device.r2h_buffers.count, device.r2h_buffers.size) == (16, 512)
+    assert (device.r2h_buffers.num, device.r2h_buffers.size) == (16, 512)
 
 
 def test_fixed_rings_stay_where_they_are_and_buffers_come_near() -> None:
@@ -98,7 +98,7 @@ def test_fewer_buffers_where_there_is_less_room_and_a_note_says_so() -> None:
     placement = placed(rpmsg_table(num=256, align=16))
     (device,) = placement.vdevs
     assert device.r2h_buffers is not None
-    assert 1 < device.r2h_buffers.count < 256
+    assert 1 < device.r2h_buffers.num < 256
     assert "instead of 256" in placement.notes[0]
     assert_apart(placement)
 

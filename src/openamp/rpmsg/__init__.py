@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from openamp.rpmsg.buffers import BorrowedBuffer, HeldBuffer
 from openamp.rpmsg.bus import Bus, BusStatistics, Channel
-from openamp.rpmsg.endpoint import Endpoint, Message
+from openamp.rpmsg.endpoint import Endpoint, Message, Payload
 from openamp.rpmsg.virtio_bus import HostBus, RemoteBus
 from openamp.rpmsg.wire import ADDR_ANY, NS_ADDR, Header, NameServiceMessage
 
@@ -21,5 +21,6 @@ __all__ = [
     "HostBus",
     "Message",
     "NameServiceMessage",
+    "Payload",
     "RemoteBus",
 ]

@@ -130,11 +130,12 @@ class BorrowedBuffer(_Lent):
         self._src = src
         self._destination = destination
 
-    def send(self, size: int | None = None, *, dst: int | None = None) -> None:
+    def send(self, size: int | None = None, *, src: int | None = None, dst: int | None = None) -> None:
         """Sends the first `size` bytes (None: all) and ends the view. Never waits.
 
         Args:
             size: payload length in bytes.
+            src: the sender's address; None is the endpoint's own.
             dst: the receiver's address; None is the endpoint's destination.
 
         Raises:
@@ -152,7 +153,7 @@ class BorrowedBuffer(_Lent):
             )
         address = self._destination() if dst is None else dst
         self._end_view()
-        self._owner._commit(self._token, self._src, address, length)
+        self._owner._commit(self._token, self._src if src is None else src, address, length)
 
     def release(self) -> None:
         """Gives the buffer back unsent; harmless when repeated or after `send`.

@@ -120,11 +120,11 @@ class _Orphan:
 class _ChannelEvent:
     """A channel that came or went, for the callbacks."""
 
-    __slots__ = ("callbacks", "channel")
+    __slots__ = ("channel", "created")
 
-    def __init__(self, channel: Channel, callbacks: list[ChannelCallback]) -> None:
+    def __init__(self, channel: Channel, created: bool) -> None:
         self.channel = channel
-        self.callbacks = callbacks
+        self.created = created
 
 
 class Bus(ABC):
@@ -149,7 +149,7 @@ class Bus(ABC):
         diagnose: Callable[[], str] | None = None,
     ) -> None:
         self.name_service = name_service
-        self._announces = announces and name_service
+        self._announces = announces
         self._acknowledges = acknowledges and name_service
         self._pump = pump
         self._diagnose = diagnose
@@ -160,10 +160,12 @@ class Bus(ABC):
         self._destroyed_callbacks: list[ChannelCallback] = []
         self._ready: deque[Endpoint | _ChannelEvent | _Orphan] = deque()
         self._num_channel_events = 0  # of them in _ready
+        self._num_orphans = 0  # of them in _ready
         self._senders: deque[PendingSend] = deque()
         self._dispatching = False
         self._turning = 0  # the thread that is inside a turn or the pump, 0: none
-        self._errors: list[Exception] = []
+        self._error: Exception | None = None  # the first that a turn met, until a call raises it
+        self._num_errors = 0
         self._failure: Exception | None = None
         self._closed = False
         self._close_requested = False
@@ -245,7 +247,8 @@ class Bus(ABC):
                 predefined services and are only given when asked for.
             dst: the destination; tells channels of the same name apart.
             callback: called with (endpoint, data, src) for each message, instead of `receive`.
-            announce: send the name to the peer now, and its end later; None does what the role does.
+            announce: send the name to the peer now, and its end later; None does what the role does. As the host,
+                True makes a service that the remote may find, and does not wait.
             timeout: seconds to wait for the announcement; 0 returns at once with an endpoint that may be unbound,
                 None waits for ever.
             backlog: messages to queue here before they are left in the shared buffers.
@@ -254,13 +257,18 @@ class Bus(ABC):
 
         Raises:
             AddressInUseError: when `src` is taken.
-            RpmsgError: when the name or an address is impossible, or a name is asked for without name service.
+            RpmsgError: when the name or an address is impossible, or a name is needed and the name service was not
+                negotiated.
             TimeoutExpired: when nobody announced the name in time; says which channels there are.
             ClosedError: when the bus is closed.
         """
         self._check_alive()
         wire_name = encode_name(name)
-        waits = bool(name) and dst == ADDR_ANY and not self._announces and timeout != 0
+        if announce is None:
+            announce = self._announces and bool(name) and dst == ADDR_ANY
+        elif announce and not name:
+            raise RpmsgError("only an endpoint with a name can be announced; give it one")
+        waits = bool(name) and dst == ADDR_ANY and not announce and not self._announces and timeout != 0
         if waits and not self.name_service and src == ADDR_ANY:
             raise RpmsgError(
                 f"{name!r} cannot be found by name: the name service was not negotiated (feature bit 0, F_NS); "
@@ -276,7 +284,9 @@ class Bus(ABC):
         channel = self._find_channel(name, dst) if name else None
         if channel is not None:
             self._bind(endpoint, channel)
-        if announce or (announce is None and self._announces and name and dst == ADDR_ANY):
+        if self._num_orphans:
+            self._adopt(endpoint)
+        if announce:
             self._announce(endpoint)
         if waits and endpoint._dst == ADDR_ANY:
             try:
@@ -339,6 +349,22 @@ class Bus(ABC):
         self._raise_failure()
         return self._received + self._announcements_received != before
 
+    def wait(self, *, timeout: float | None = None) -> bool:
+        """Waits for what the peer sends, at most `timeout` seconds, and runs callbacks.
+
+        Returns:
+            True when something happened, False when the time passed.
+
+        Raises:
+            Exception: as `poll` does.
+        """
+        before = self._received + self._announcements_received
+        if self.poll():
+            return True
+        expired = self._wait(None if timeout is None else time.monotonic() + timeout)
+        self._raise_errors()
+        return not expired or self._received + self._announcements_received != before
+
     def notified(self, notify_id: int | None = None) -> None:
         """Handles the peer's signal; for the pump's owner, with every `Kick` event.
 
@@ -379,6 +405,7 @@ class Bus(ABC):
         self._closed = True
         self._senders.clear()
         self._ready.clear()
+        self._num_channel_events = self._num_orphans = 0
         self._shut()
 
     def statistics(self) -> BusStatistics:
@@ -464,14 +491,20 @@ class Bus(ABC):
         if self._closed:
             raise ClosedError("the bus is closed; open the remote again for another one")
 
-    def _raise_errors(self) -> None:
-        if self._errors:
-            first = self._errors[0]
-            self._errors.clear()
-            raise first
-
     def _defer(self, error: Exception) -> None:
-        self._errors.append(error)
+        if self._error is None:
+            self._error = error
+        else:
+            self._num_errors += 1
+
+    def _raise_errors(self) -> None:
+        """Raises the first error met since the last time, unless a callback is running: it comes from another one."""
+        error, more = self._error, self._num_errors
+        if error is not None and not self._dispatching:
+            self._error, self._num_errors = None, 0
+            if more:
+                error.add_note(f"({more} more errors followed on this bus before this one was raised)")
+            raise error
 
     def _explain(self) -> str:
         bound = {endpoint._dst: endpoint for endpoint in self._endpoints.values()}
@@ -496,7 +529,8 @@ class Bus(ABC):
         """Takes in a message for an address that no endpoint has."""
         if dst == NS_ADDR and self.name_service:
             self._on_name_service(data)
-        elif self._num_channel_events:
+        elif self._num_channel_events and self._num_orphans < DEFAULT_BACKLOG:
+            self._num_orphans += 1
             self._ready.append(_Orphan(data, src, dst))
         else:
             self._dropped += 1
@@ -524,13 +558,14 @@ class Bus(ABC):
         if message.destroy:
             channel = self._channels.pop(key, None)
             if channel is not None:
-                self._lose_channel(channel)
+                self._unbind(channel)
+                self._tell(channel, False)
             return
         channel = self._channels.get(key)
         if channel is None:
             if len(self._channels) >= MAX_CHANNELS or self._num_channel_events >= 2 * MAX_CHANNELS:
                 self._malformed += 1
-                self._errors.append(
+                self._defer(
                     RemoteProtocolError(
                         f"the peer announced more than {MAX_CHANNELS} channels; {key[0]!r} at {message.addr:#x} is "
                         f"ignored; close services that are no longer used",
@@ -556,9 +591,9 @@ class Bus(ABC):
 
     def _add_channel(self, channel: Channel) -> None:
         self._channels[channel.name, channel.dst] = channel
-        self._tell(channel, self._created_callbacks)
+        self._tell(channel, True)
 
-    def _lose_channel(self, channel: Channel) -> None:
+    def _unbind(self, channel: Channel) -> None:
         lost = f"the peer destroyed the channel {channel.name!r} at {channel.dst:#x}"
         for endpoint in self._endpoints.values():
             if endpoint.name == channel.name and endpoint._dst == channel.dst:
@@ -567,21 +602,21 @@ class Bus(ABC):
                 self._fail_senders(
                     endpoint._src, channel.dst, NotBoundError(f"{lost} while messages to it waited for a buffer")
                 )
-        self._tell(channel, self._destroyed_callbacks)
 
-    def _tell(self, channel: Channel, callbacks: list[ChannelCallback]) -> None:
-        if callbacks:
-            self._ready.append(_ChannelEvent(channel, callbacks))
+    def _tell(self, channel: Channel, created: bool) -> None:
+        if self._created_callbacks or self._destroyed_callbacks:
+            self._ready.append(_ChannelEvent(channel, created))
             self._num_channel_events += 1
 
     # -- phase 2: dispatching --------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
+        """Runs the callbacks of what has arrived by now."""
         self._dispatching = True
         ready = self._ready
         try:
             for _ in range(len(ready)):
-                if not ready:  # closed by a callback
+                if not ready:  # a callback closed the bus
                     break
                 item = ready.popleft()
                 try:
@@ -589,14 +624,24 @@ class Bus(ABC):
                         self._call_back(item)
                     elif isinstance(item, _ChannelEvent):
                         self._num_channel_events -= 1
-                        for callback in tuple(item.callbacks):
-                            callback(item.channel)
-                    else:
-                        self._adopt(item)
+                        self._call_back_channel(item)
+                    else:  # nobody made an endpoint for it
+                        self._num_orphans -= 1
+                        self._dropped += 1
                 except Exception as error:
-                    self._errors.append(error)
+                    self._defer(error)
         finally:
             self._dispatching = False
+
+    def _call_back_channel(self, event: _ChannelEvent) -> None:
+        channel = event.channel
+        if not event.created and (channel.name, channel.dst) not in self._channels:
+            self._unbind(channel)  # what was bound by a callback that heard of its creation late
+        for callback in tuple(self._created_callbacks if event.created else self._destroyed_callbacks):
+            try:
+                callback(channel)
+            except Exception as error:
+                self._defer(error)
 
     def _call_back(self, endpoint: Endpoint) -> None:
         queue, callback = endpoint._queue, endpoint._callback
@@ -615,19 +660,17 @@ class Bus(ABC):
                 if not data.kept:
                     data.release()
 
-    def _adopt(self, orphan: _Orphan) -> None:
-        """Gives a message to the endpoint that a callback made for it, if one did."""
-        endpoint = self._endpoints.get(orphan.dst)
-        if endpoint is None:
-            self._dropped += 1
-            return
-        self._received += 1
-        self._bytes_received += len(orphan.data)
-        if endpoint._dst == ADDR_ANY:
-            self._bind_by_message(endpoint, orphan.src)
-        endpoint._queue.append((orphan.data, orphan.src))
-        if endpoint._callback is not None:
-            self._call_back(endpoint)
+    def _adopt(self, endpoint: Endpoint) -> None:
+        """Gives a new endpoint the messages that were waiting for it to be made."""
+        for at, item in enumerate(self._ready):
+            if isinstance(item, _Orphan) and item.dst == endpoint._src:
+                self._num_orphans -= 1
+                self._received += 1
+                self._bytes_received += len(item.data)
+                if endpoint._dst == ADDR_ANY:
+                    self._bind_by_message(endpoint, item.src)
+                endpoint._queue.append((item.data, item.src))
+                self._ready[at] = endpoint  # its callback, if it has one, runs in the message's turn
 
     # -- names and addresses ---------------------------------------------------------------------------------------
 
@@ -735,7 +778,7 @@ class Bus(ABC):
                     self._want_buffer(True)
                     if not self._advance(pending):  # none came before the peer knew of our want either
                         return
-            except MessageTooLongError as error:
+            except MessageTooLongError as error:  # the remote learns a buffer's size when it gets it
                 pending.error = error
             pending.done = True
             senders.popleft()
