@@ -32,11 +32,11 @@ _LONGEST_NAME = 4096
 
 _FIELDS = {
     32: {"e_entry": 24, "e_phoff": 28, "e_shoff": 32, "e_phentsize": 42, "e_phnum": 44, "e_shentsize": 46}
-    | {"e_shnum": 48, "e_shstrndx": 50, "p_offset": 4, "p_filesz": 16, "p_memsz": 20},
+    | {"e_shnum": 48, "e_shstrndx": 50, "p_offset": 4, "p_filesz": 16, "sh_offset": 16},
     64: {"e_entry": 24, "e_phoff": 32, "e_shoff": 40, "e_phentsize": 54, "e_phnum": 56, "e_shentsize": 58}
-    | {"e_shnum": 60, "e_shstrndx": 62, "p_offset": 8, "p_filesz": 32, "p_memsz": 40},
+    | {"e_shnum": 60, "e_shstrndx": 62, "p_offset": 8, "p_filesz": 32, "sh_offset": 24},
 }
-"""Offsets of the fields that errors point at, in the file's header and in a program header."""
+"""Offsets of the fields that errors point at, in the file's header and in a program or section header."""
 
 
 ByteOrder = Literal["little", "big"]
@@ -95,7 +95,7 @@ class _Elf:
                 int.from_bytes(ident[:4], "big"),
             )
         if len(ident) < 16:
-            self.refuse_cut_off("the ELF identification", 0, 16)
+            self.refuse_cut_off("the ELF identification", 0, 16, 0)
         if ident[4] not in (1, 2):
             self.refuse(f"has the ELF class {ident[4]}, not 1 (32 bits) or 2 (64)", "build it again", 4, ident[4])
         if ident[5] not in (1, 2):
@@ -106,7 +106,7 @@ class _Elf:
         self.structs = _structs(self.bits, self.byte_order)
         size = self.structs.Elf_Ehdr.sizeof()
         if len(data) < size:
-            self.refuse_cut_off("the ELF header", 0, size)
+            self.refuse_cut_off("the ELF header", 0, size, 0)
         self.header = self.structs.Elf_Ehdr.parse(bytes(data[:size]))
         self.machine = self._machine_number()
         self.structs.create_advanced_structs(
@@ -137,12 +137,13 @@ class _Elf:
             f"{self.name}: {what} (offset {offset:#x}, value {value:#x}); {remedy}", offset=offset, value=value
         )
 
-    def refuse_cut_off(self, what: str, offset: int, end: int) -> NoReturn:
+    def refuse_cut_off(self, what: str, start: int, size: int, field: int) -> NoReturn:
+        """Refuses what lies at `start` and goes beyond the end of the file; `field` is the offset of `start` itself."""
         self.refuse(
-            f"the file is cut off: it has {len(self.data):#x} bytes, {what} ends at {end:#x}",
+            f"the file is cut off: it has {len(self.data):#x} bytes, {what} lies at {start:#x}..{start + size:#x}",
             "copy or build it again",
-            offset,
-            end,
+            field,
+            start,
         )
 
     def warn(self, code: str, message: str, offset: int | None = None, value: int | None = None) -> None:
@@ -170,7 +171,7 @@ class _Elf:
                 stride,
             )
         if start + count * stride > len(self.data):
-            self.refuse_cut_off(f"the table of {count} {what}", self.fields[f"e_{kind}off"], start + count * stride)
+            self.refuse_cut_off(f"the table of {count} {what}", start, count * stride, self.fields[f"e_{kind}off"])
         for offset in range(start, start + count * stride, stride):
             yield offset, layout.parse(bytes(self.data[offset : offset + size]))
 
@@ -252,10 +253,10 @@ class _Elf:
                 self.fields["e_shstrndx"],
                 names_index,
             )
-        strings = raw[names_index][1]
-        if strings["sh_type"] == "SHT_NOBITS" or strings["sh_offset"] + strings["sh_size"] > len(self.data):
+        at, strings = raw[names_index]
+        if strings["sh_offset"] + strings["sh_size"] > len(self.data):
             self.refuse_cut_off(
-                "the section with the names", raw[names_index][0], strings["sh_offset"] + strings["sh_size"]
+                "the section with the names", strings["sh_offset"], strings["sh_size"], at + self.fields["sh_offset"]
             )
         names = _Strings(self.data[strings["sh_offset"] : strings["sh_offset"] + strings["sh_size"]])
         return [
@@ -299,7 +300,9 @@ class _Elf:
             self.warn("table-zero-length", f"the section {TABLE_SECTION} is empty", section.header, section.address)
             return None
         if section.offset + section.size > len(self.data):
-            self.refuse_cut_off(f"the section {TABLE_SECTION}", section.header, section.offset + section.size)
+            self.refuse_cut_off(
+                f"the section {TABLE_SECTION}", section.offset, section.size, section.header + self.fields["sh_offset"]
+            )
         data = bytes(self.data[section.offset : section.offset + section.size])
         if not data.strip(b"\0"):
             self.warn(

@@ -34,7 +34,7 @@ import importlib
 import mmap
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -328,7 +328,8 @@ class FirmwareImage:
             parts.append(self.machine_name)
         if self.entry is not None:
             parts.append(f"entry {self.entry:#x}")
-        parts.append(f"{len(self.segments)} segments of {sum(segment.size for segment in self.segments):#x} bytes")
+        number = "1 segment" if len(self.segments) == 1 else f"{len(self.segments)} segments"
+        parts.append(f"{number} of {sum(segment.size for segment in self.segments):#x} bytes")
         if self.resource_table is not None:
             parts.append(f"resource table at {self.resource_table.da:#x}")
         if self.warnings:
@@ -432,18 +433,10 @@ _LOOKS_LIKE = {
 }
 
 
-def _resolve(target: object) -> FirmwareFormat:
-    found = target() if isinstance(target, type) else target
-    if not isinstance(found, FirmwareFormat):
-        raise ImageError(
-            f"{target!r} of the entry points {_GROUP} is no firmware format; it needs name, matches() and parse()"
-        )
-    return found
-
-
 def _built_in(name: str) -> FirmwareFormat:
     module, _, attribute = _BUILT_IN[name].partition(":")
-    return _resolve(getattr(importlib.import_module(module), attribute))
+    found: FirmwareFormat = getattr(importlib.import_module(module), attribute)()
+    return found
 
 
 def _installed() -> dict[str, EntryPoint]:
@@ -451,6 +444,20 @@ def _installed() -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points
 
     return {point.name: point for point in entry_points(group=_GROUP) if point.name not in _BUILT_IN}
+
+
+def _further(point: EntryPoint) -> FirmwareFormat:
+    """Loads somebody else's format, in which anything may go wrong."""
+    try:
+        target = point.load()
+        found = target() if isinstance(target, type) else target
+        if not isinstance(found, FirmwareFormat):
+            raise TypeError(f"{point.value} has not all of name, matches() and parse()")
+    except Exception as error:
+        raise ImageError(
+            f"the firmware format {point.name} cannot be used ({error}); repair or remove the package that brings it"
+        ) from error
+    return found
 
 
 def format_names() -> tuple[str, ...]:
@@ -461,34 +468,34 @@ def format_names() -> tuple[str, ...]:
 def _parse(data: memoryview, name: str, *, base: int | None, format: str | None) -> FirmwareImage:
     if format is not None:
         return _by_format_name(format, name).parse(data, name, base=base)
-    for built_in in _BUILT_IN:
-        candidate = _built_in(built_in)
-        if candidate.matches(data):
-            return candidate.parse(data, name, base=base)
+    tried: list[str] = []
     broken: list[str] = []
-    installed = _installed()
-    for entry, point in installed.items():
-        try:
-            candidate = _resolve(point.load())
-        except Exception as error:  # a broken extension must not hide the others; it is named below
-            broken.append(f"{entry} could not be asked ({error})")
-            continue
+    for candidate in _candidates(broken):
         if candidate.matches(data):
             return candidate.parse(data, name, base=base)
+        tried.append(candidate.name)
     if base is not None:
         return _built_in("raw").parse(data, name, base=base)
     start = bytes(data[:8])
-    kind = next((text for magic, text in _LOOKS_LIKE.items() if start.startswith(magic)), "")
-    tried = ", ".join(entry for entry in (*_BUILT_IN, *installed) if entry != "raw")
+    kind = next((f", like {text}" for magic, text in _LOOKS_LIKE.items() if start.startswith(magic)), "")
     raise UnknownFormatError(
         f"{name}: this is no firmware image of a known format: it "
-        + (f"starts with {start.hex(' ')}" if start else "is empty")
-        + (f", like {kind}" if kind else "")
-        + f" (tried {tried}{''.join('; ' + text for text in broken)}); "
-        'give an ELF file, or load a raw binary with format="raw" and base=<load address>',
+        f"{'starts with ' + start.hex(' ') if start else 'is empty'}{kind} (tried {', '.join(tried)}); "
+        f"{''.join(text + '; ' for text in broken)}"
+        f'give an ELF file, or load a raw binary with format="raw" and base=<load address>',
         offset=0,
         value=int.from_bytes(start[:4], "big"),
     )
+
+
+def _candidates(broken: list[str]) -> Iterator[FirmwareFormat]:
+    """Yields the formats that content can tell; adds to `broken` why others cannot be asked."""
+    yield from (_built_in(name) for name in _BUILT_IN if name != "raw")
+    for point in _installed().values():
+        try:
+            yield _further(point)
+        except ImageError as error:  # a broken extension must not hide the others
+            broken.append(str(error))
 
 
 def _by_format_name(format: str, name: str) -> FirmwareFormat:
@@ -497,7 +504,7 @@ def _by_format_name(format: str, name: str) -> FirmwareFormat:
     point = _installed().get(format)
     if point is None:
         raise UnknownFormatError(f"{name}: there is no firmware format {format!r}; choose {', '.join(format_names())}")
-    return _resolve(point.load())
+    return _further(point)
 
 
 # Files ---------------------------------------------------------------------------------------------------------
