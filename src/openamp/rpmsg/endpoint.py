@@ -90,7 +90,10 @@ class Carrier(BufferOwner, Protocol):
         """Takes in what is there and runs callbacks; True when there may be more. Never waits, never raises."""
 
     def _wait(self, deadline: float | None) -> bool:
-        """Waits for news; True when the deadline has passed. Raises what callbacks and the remote's end raised."""
+        """Waits for news; True when the deadline has passed. Raises what callbacks raised, and the remote's end."""
+
+    def _raise_errors(self) -> None:
+        """Raises the first error that a turn met, once."""
 
     def _defer(self, error: Exception) -> None:
         """Keeps an error for the next call that waits or polls."""
@@ -353,8 +356,10 @@ class Endpoint:
 
     def try_receive(self) -> bytes:
         """Returns the next message's payload if there is one; raises WouldBlock, or what `receive` raises, if not."""
-        if not self._queue and not self._look():
-            raise WouldBlock(f"no message at {self!r} now; use receive() to wait for one")
+        if not self._queue:
+            self._glance()
+            if not self._queue and self._callback is None and self._unreadable() is None:
+                raise WouldBlock(f"no message at {self!r} now; use receive() to wait for one")
         return self.receive(timeout=0)
 
     def hold(self, *, timeout: float | None = None) -> HeldBuffer:
@@ -460,15 +465,11 @@ class Endpoint:
             raise WouldBlock("no transmit buffer is free now; use send() to wait for one")
 
     def _glance(self) -> None:
-        """Looks for news once, without waiting."""
-        self._bus._turn()
-        self._bus._wait(0.0)
-
-    def _look(self) -> bool:
-        self._bus._turn()
-        if not self._queue:
-            self._bus._wait(0.0)
-        return bool(self._queue) or self._unreadable() is not None
+        """Looks for news once, without waiting; lets a remote run that only runs while we wait."""
+        bus = self._bus
+        bus._turn()
+        bus._wait(0.0)
+        bus._turn()
 
     def _send_slowly(
         self, src: int, dst: int, messages: Sequence[Payload], timeout: float | None, sent: int = 0
@@ -540,6 +541,7 @@ class Endpoint:
         expired = False
         while not queue:
             bus._turn()
+            bus._raise_errors()
             if queue:
                 return
             error = self._unreadable()

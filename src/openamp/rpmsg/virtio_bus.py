@@ -118,7 +118,7 @@ class VirtioBus(Bus):
 
     def _bad_message(self, token: int, value: int, what: str) -> None:
         self._malformed += 1
-        self._errors.append(
+        self._defer(
             RemoteProtocolError(
                 f"queue {self._receive_name!r}: the message in buffer {token:#x} is malformed: {what} "
                 f"(struct rpmsg_hdr, len); it was dropped, look at how the peer fills its buffers",
@@ -150,7 +150,9 @@ class VirtioBus(Bus):
 
     def _unusable(self) -> Exception:
         """Why nothing can be sent any more."""
-        return self._failure if self._failure is not None else ClosedError("the bus is closed")
+        if self._failure is not None:
+            return self._failure.with_traceback(None)
+        return ClosedError("the bus is closed; open the remote again for another one")
 
 
 def _room(size: int) -> int:
