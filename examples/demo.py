@@ -32,14 +32,21 @@ def main(board: str = "stm32mp157", firmware: str | None = None) -> None:
     for segment in image.segments:
         zero = segment.size - len(segment.data)
         fill = f"+ {zero} zero" if zero else ""
-        print(f"    {segment.da:#010x}  {len(segment.data):6} bytes {fill:14} {segment.flags!r}")
+        print(f"    {segment.da:#010x}  {len(segment.data):6} bytes {fill:14} {segment.flags}")
 
     with openamp.open("emulated", board=board) as rproc:
         step(f"state {rproc.state.value}: handle the resource table, find places in memory")
         rproc.load(image)
         table = rproc.resource_table
-        for entry in table.entries if table else ():
-            print(f"    asks for {entry}")
+        for trace in table.traces if table else ():
+            print(f"    asks for a trace buffer {trace.name!r} of {trace.len} bytes at {trace.da:#x}")
+        for carveout in table.carveouts if table else ():
+            print(f"    asks for a carve-out {carveout.name!r} of {carveout.len} bytes at {carveout.da:#x}")
+        for device in table.vdevs if table else ():
+            rings = ", ".join(f"{ring.num} entries at {ring.da:#x}" for ring in device.vrings)
+            print(
+                f"    asks for a virtio device with id {device.id}, features {device.dfeatures:#x}, vrings of {rings}"
+            )
         for vdev in rproc.placement.vdevs:
             for number, ring in enumerate(vdev.vrings):
                 print(f"    vring {number} at {ring.da:#x}, {ring.num} entries, notify id {ring.notify_id}")
