@@ -7,6 +7,7 @@ reader and the tables only by the verbs that use them.
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 __all__ = ["main"]
 
@@ -26,4 +27,7 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name out of an image must not fail in an ASCII terminal
+            stream.reconfigure(errors="backslashreplace")
     app()
