@@ -29,7 +29,7 @@ cdef extern from *:
     void full_barrier "openamp_full_barrier" () noexcept nogil
     uintptr_t address_of "openamp_address_of" (object view) noexcept
 
-cdef unsigned int _NEXT, _WRITE, _INDIRECT, _NO_INTERRUPT, _NO_NOTIFY
+cdef unsigned int _NEXT, _WRITE, _INDIRECT, _NO_INTERRUPT, _NO_NOTIFY, _UNKNOWN
 cdef long long _FREE
 cdef int _END
 cdef unsigned long long _MAX_CHAIN
@@ -39,6 +39,7 @@ cdef unsigned long long _MAX_CHAIN
 cdef class DriverQueue:
     cdef readonly str name
     cdef readonly unsigned int num, num_free, head, written
+    cdef bint _live, _open
     cdef object _cause
     cdef tuple _parts
     cdef shared64[::1] _desc64
@@ -65,10 +66,10 @@ cdef class DriverQueue:
     cpdef bint take(self) except -1
     @cython.locals(at=cython.int, link=cython.int)
     cdef void _free_links(self, unsigned int head) noexcept
-    @cython.locals(index=cython.uint, news=cython.uint)
+    @cython.locals(index=cython.uint, news=cython.uint, in_flight=cython.uint)
     cdef bint _look(self) except -1
     cpdef object reclaim(self)
-    @cython.locals(room=cython.Py_ssize_t, taken=list)
+    @cython.locals(taken=list)
     cpdef list reclaim_many(self, Py_ssize_t limit)
     cpdef object disable_notifications(self)
     cpdef bint enable_notifications(self) except -1
@@ -80,6 +81,7 @@ cdef class DeviceQueue:
     cdef readonly unsigned int num, num_held, head, length
     cdef readonly unsigned long long addr
     cdef readonly bint writable
+    cdef bint _live
     cdef object _cause
     cdef shared64[::1] _desc64
     cdef shared32[::1] _desc32, _used32
@@ -89,7 +91,7 @@ cdef class DeviceQueue:
 
     @cython.locals(head=cython.uint, length=cython.uint, flags=cython.uint, addr=cython.ulonglong)
     cpdef bint take(self) except -1
-    @cython.locals(index=cython.uint, news=cython.uint)
+    @cython.locals(index=cython.uint, news=cython.uint, room=cython.uint)
     cdef bint _look(self) except -1
     @cython.locals(slot=cython.uint, head=cython.uint)
     cdef unsigned int _next_head(self) except? 0xFFFFFFFF

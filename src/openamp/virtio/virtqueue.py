@@ -27,6 +27,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from openamp.errors import ClosedError, OpenAMPError, RemoteProtocolError, VirtqueueError, WouldBlock
+from openamp.virtio import _checks, _faults
 from openamp.virtio import _plain as cython
 from openamp.virtio.device import split_ring
 
@@ -46,11 +47,11 @@ _WRITE = 2
 _INDIRECT = 4
 _NO_INTERRUPT = 1
 _NO_NOTIFY = 1
-_MAX_NUM = 32768
 _MAX_CHAIN = 1 << 32
 
 _FREE = -1  # in _limits: nobody holds this head
 _END = -1  # in _links: the last descriptor of its chain
+_UNKNOWN = 0xFFFF  # in _set_flags: what the descriptor table holds is not known
 _CLOSED = memoryview(bytearray(16))  # what a closed queue looks at: nothing of the caller's
 
 
@@ -66,45 +67,11 @@ class Chain(NamedTuple):
     segments: tuple[tuple[int, int, bool], ...]
 
 
-def _part(view: memoryview, size: int, what: str, queue: str) -> memoryview:
-    """Returns the first `size` bytes of a ring's part, after checking that they can be used."""
-    if view.readonly or not view.c_contiguous:
-        raise VirtqueueError(
-            f"queue {queue!r}: the {what} must be a writable, contiguous memoryview; give it the shared memory itself",
-            queue=queue,
-        )
-    if view.format != "B":
-        view = view.cast("B")
-    if len(view) < size:
-        raise VirtqueueError(
-            f"queue {queue!r}: the {what} takes {size:#x} bytes, its memoryview has {len(view):#x}; "
-            "give it more memory or the queue fewer descriptors",
-            queue=queue,
-            value=len(view),
-        )
-    address = address_of(view)
-    if address & 1:
-        raise VirtqueueError(
-            f"queue {queue!r}: the {what} lies at the odd address {address:#x}, where its 16-bit words could be "
-            "read torn; place it on an even one (virtio 1.2, 2.7 asks for 16, 2 and 4 bytes)",
-            queue=queue,
-            value=address,
-        )
-    return view[:size]
-
-
-def _check_num(num: int, queue: str) -> None:
-    if not 1 <= num <= _MAX_NUM or num & (num - 1):
-        raise VirtqueueError(
-            f"queue {queue!r}: {num:#x} descriptors; the number must be a power of two from 1 to {_MAX_NUM:#x} "
-            "(virtio 1.2, 2.7)",
-            queue=queue,
-            value=num,
-        )
-
-
-def _closed(queue: str) -> ClosedError:
-    return ClosedError(f"queue {queue!r} is closed; make a new one")
+def _refusal(cause: OpenAMPError | None, queue: str) -> OpenAMPError:
+    """Returns why a queue does not work any more: what broke it first, or that it was closed."""
+    if cause is None:
+        return ClosedError(f"queue {queue!r} is closed; make a new one")
+    return cause.with_traceback(None)
 
 
 class DriverQueue:
@@ -131,10 +98,11 @@ class DriverQueue:
     """
 
     def __init__(self, desc: memoryview, avail: memoryview, used: memoryview, num: int, *, name: str = "") -> None:
-        _check_num(num, name)
-        desc = _part(desc, 16 * num, "descriptor table", name)
-        avail = _part(avail, 6 + 2 * num, "available ring", name)
-        used = _part(used, 6 + 8 * num, "used ring", name)
+        _checks.number(num, name)
+        desc = _checks.part(desc, 16 * num, "descriptor table", name)
+        avail = _checks.part(avail, 6 + 2 * num, "available ring", name)
+        used = _checks.part(used, 6 + 8 * num, "used ring", name)
+        _checks.even(address_of(desc) | address_of(avail) | address_of(used), name)
         self.name = name
         self.num = num
         self._mask = num - 1
@@ -145,7 +113,7 @@ class DriverQueue:
         self._avail16 = avail.cast("H")  # flags, idx, then the ring
         self._used16 = used.cast("H")  # flags, idx
         self._used32 = used[4 : 4 + 8 * num].cast("I")  # element i: id at 2 i, length at 2 i + 1
-        self._cause: OpenAMPError | None = None  # why no call works any more
+        self._open = True
         self.reset()
 
     @classmethod
@@ -171,12 +139,13 @@ class DriverQueue:
         Raises:
             ClosedError: when the queue was closed.
         """
-        if isinstance(self._cause, ClosedError):
-            raise self._cause.with_traceback(None)
+        if not self._open:
+            raise self._refusal()
         for part in self._parts:
             part[:] = bytes(len(part))
         num = self.num
-        self._cause = None
+        self._live = True
+        self._cause: OpenAMPError | None = None  # what the peer broke first
         self._published = 0  # what avail.idx says
         self._pending = 0  # chains added since
         self._last = 0  # used elements taken so far
@@ -196,7 +165,8 @@ class DriverQueue:
 
     def close(self) -> None:
         """Lets go of the shared memory; harmless when repeated."""
-        self._cause = _closed(self.name)
+        self._live = self._open = False
+        self._cause = None
         self._parts = (_CLOSED, _CLOSED, _CLOSED)
         self._desc64 = _CLOSED.cast("Q")
         self._desc32 = self._used32 = _CLOSED.cast("I")
@@ -224,8 +194,8 @@ class DriverQueue:
 
     def put(self, addr: int, length: int, writable: bool) -> int:
         """Does the work of `add`, at the speed of C where both are compiled."""
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         if self.num_free == 0:
             raise WouldBlock(f"queue {self.name!r}: all {self.num} descriptors are in use; reclaim() used ones first")
         head = self._free[self.num_free - 1]
@@ -237,6 +207,7 @@ class DriverQueue:
         return head
 
     def _describe(self, index: int, addr: int, length: int, flags: int, link: int) -> None:
+        self._set_flags[index] = _UNKNOWN  # until all is stored: a length that cannot be ends this half-way
         self._desc64[2 * index] = addr
         self._desc32[4 * index + 2] = length
         self._desc16[8 * index + 6] = flags
@@ -278,9 +249,9 @@ class DriverQueue:
             WouldBlock: when fewer descriptors are free than there are segments.
             VirtqueueError: when the chain cannot be: empty, longer than the queue, over 4 GiB, out of order.
         """
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
-        limit = self._check_chain(segments)
+        if not self._live:
+            raise self._refusal()
+        limit = _checks.chain(segments, self.num, self.name)
         count = len(segments)
         if count > self.num_free:
             raise WouldBlock(
@@ -300,34 +271,14 @@ class DriverQueue:
         self.num_free -= count
         return link
 
-    def _check_chain(self, segments: Sequence[tuple[int, int, bool]]) -> int:
-        """Returns how many bytes the device may report written; raises VirtqueueError for an impossible chain."""
-        if not 1 <= len(segments) <= self.num:
-            raise self._misuse(f"a chain of {len(segments)} descriptors; it may have 1 to {self.num}")
-        readable = writable = 0
-        any_writable = False
-        for addr, length, is_writable in segments:
-            if addr >> 64 or length >> 32:
-                raise self._misuse(f"a buffer of {length:#x} bytes at {addr:#x}; descriptors hold 32 and 64 bits")
-            if is_writable:
-                any_writable = True
-                writable += length
-            elif any_writable:
-                raise self._misuse("a readable segment behind a writable one; put the readable ones first (2.7.4.2)")
-            else:
-                readable += length
-        if readable + writable > _MAX_CHAIN:
-            raise self._misuse(f"a chain of {readable + writable:#x} bytes; the most is 2^32 (2.7.5.2)")
-        return writable if any_writable else readable
-
     def publish(self) -> bool:
         """Lets the device see what was added.
 
         Returns:
             True when the device wants a kick for it; False also when there was nothing to publish.
         """
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         if self._pending == 0:
             return False
         self._published = (self._published + self._pending) & 0xFFFF
@@ -346,8 +297,8 @@ class DriverQueue:
 
         This is the step under `reclaim`, for callers that are compiled too.
         """
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         last = self._last
         if last == self._seen and not self._look():
             return False
@@ -355,12 +306,12 @@ class DriverQueue:
         head = self._used32[2 * slot]
         written = self._used32[2 * slot + 1]
         if head >= self.num or self._limits[head] < 0:
-            raise self._bad_head(slot, head)
+            raise self._broken(_faults.used_head(self.name, slot, head, self.num))
         # Running numbers from _published on are chains that the device cannot have seen yet.
         if (self._places[head] - self._published) & 0xFFFF < 0x8000:
-            raise self._bad_head(slot, head)
+            raise self._broken(_faults.used_head(self.name, slot, head, self.num))
         if written > self._limits[head]:
-            raise self._bad_length(slot, head, written)
+            raise self._broken(_faults.used_length(self.name, slot, written, head, self._limits[head]))
         self._last = (last + 1) & 0xFFFF
         self._limits[head] = _FREE
         self._free[self.num_free] = head
@@ -387,8 +338,9 @@ class DriverQueue:
         news = (index - self._last) & 0xFFFF
         if news == 0:
             return False
-        if news > (self._published - self._last) & 0xFFFF:
-            raise self._bad_index(index)
+        in_flight = (self._published - self._last) & 0xFFFF
+        if news > in_flight:
+            raise self._broken(_faults.used_index(self.name, self._last, index, in_flight))
         # Our load of used.idx before our loads of used.ring and of the buffers: what the device stored before the
         # index is what we read.
         load_barrier()
@@ -416,8 +368,8 @@ class DriverQueue:
 
     def disable_notifications(self) -> None:
         """Asks the device not to kick us; it may all the same."""
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         self._avail16[0] = _NO_INTERRUPT
 
     def enable_notifications(self) -> bool:
@@ -426,50 +378,24 @@ class DriverQueue:
         Returns:
             True when used buffers arrived meanwhile, for which no kick may come: take them first.
         """
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         self._avail16[0] = 0
         # Our store to avail.flags before our load of used.idx: the device stores the index and then loads the
         # flags, so either we see its buffers or it sees that we want a kick.
         full_barrier()
         return self._last != self._seen or self._look()
 
+    def _broken(self, error: RemoteProtocolError) -> RemoteProtocolError:
+        self._live = False
+        self._cause = error
+        return error
+
+    def _refusal(self) -> OpenAMPError:
+        return _refusal(self._cause, self.name)
+
     def _misuse(self, what: str) -> VirtqueueError:
         return VirtqueueError(f"queue {self.name!r}: {what}", queue=self.name)
-
-    def _broken(self, message: str, index: int, value: int, clause: str) -> RemoteProtocolError:
-        self._cause = _protocol_error(self.name, message, index, value, clause)
-        return self._cause
-
-    def _bad_index(self, index: int) -> RemoteProtocolError:
-        flight = (self._published - self._last) & 0xFFFF
-        return self._broken(
-            f"the device moved used.idx from {self._last:#x} to {index:#x} while it holds {flight:#x} buffers",
-            1,
-            index,
-            "2.7.8: idx counts the buffers the device has used",
-        )
-
-    def _bad_head(self, slot: int, head: int) -> RemoteProtocolError:
-        if head >= self.num:
-            what = f"a queue of {self.num:#x} descriptors has none of that index"
-        else:
-            what = "the device does not hold it"
-        return self._broken(
-            f"used.ring[{slot:#x}] names head {head:#x}: {what}",
-            slot,
-            head,
-            "2.7.8: id matches an entry placed in the available ring earlier",
-        )
-
-    def _bad_length(self, slot: int, head: int, written: int) -> RemoteProtocolError:
-        return self._broken(
-            f"used.ring[{slot:#x}] says that {written:#x} bytes were written to head {head:#x}, "
-            f"which has {self._limits[head]:#x}",
-            slot,
-            written,
-            "2.7.8.2: the device writes at least len bytes, within the buffer",
-        )
 
 
 class DeviceQueue:
@@ -498,10 +424,11 @@ class DeviceQueue:
     """
 
     def __init__(self, desc: memoryview, avail: memoryview, used: memoryview, num: int, *, name: str = "") -> None:
-        _check_num(num, name)
-        desc = _part(desc, 16 * num, "descriptor table", name)
-        avail = _part(avail, 6 + 2 * num, "available ring", name)
-        used = _part(used, 6 + 8 * num, "used ring", name)
+        _checks.number(num, name)
+        desc = _checks.part(desc, 16 * num, "descriptor table", name)
+        avail = _checks.part(avail, 6 + 2 * num, "available ring", name)
+        used = _checks.part(used, 6 + 8 * num, "used ring", name)
+        _checks.even(address_of(desc) | address_of(avail) | address_of(used), name)
         self.name = name
         self.num = num
         self._mask = num - 1
@@ -511,7 +438,8 @@ class DeviceQueue:
         self._avail16 = avail.cast("H")  # flags, idx, then the ring
         self._used16 = used.cast("H")  # flags, idx
         self._used32 = used[4 : 4 + 8 * num].cast("I")  # element i: id at 2 i, length at 2 i + 1
-        self._cause: OpenAMPError | None = None  # why no call works any more
+        self._live = True
+        self._cause: OpenAMPError | None = None  # what the peer broke first
         self._last = 0  # chains taken so far
         self._seen = 0  # avail.idx when we last looked
         self._published = 0  # what used.idx says
@@ -531,7 +459,8 @@ class DeviceQueue:
 
     def close(self) -> None:
         """Lets go of the shared memory; harmless when repeated."""
-        self._cause = _closed(self.name)
+        self._live = False
+        self._cause = None
         self._desc64 = _CLOSED.cast("Q")
         self._desc32 = self._used32 = _CLOSED.cast("I")
         self._desc16 = self._avail16 = self._used16 = _CLOSED.cast("H")
@@ -541,8 +470,8 @@ class DeviceQueue:
 
         This is the step under `pop_single`, for callers that are compiled too.
         """
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         if self._last == self._seen and not self._look():
             return False
         head = self._next_head()
@@ -550,7 +479,7 @@ class DeviceQueue:
         length = self._desc32[4 * head + 2]
         flags = self._desc16[8 * head + 6]
         if flags & (_NEXT | _INDIRECT):
-            raise self._bad_flags(head, flags)
+            raise self._broken(_faults.chain_flags(self.name, head, flags))
         self._hold(head, length)
         self.head = head
         self.addr = addr
@@ -565,8 +494,9 @@ class DeviceQueue:
         if news == 0:
             return False
         # Chains that we hold, or have pushed where the driver cannot see it yet, cannot be offered again.
-        if news > self.num - self.num_held - self._pending:
-            raise self._bad_index(index)
+        room = self.num - self.num_held - self._pending
+        if news > room:
+            raise self._broken(_faults.avail_index(self.name, self._last, index, room))
         # Our load of avail.idx before our loads of avail.ring, the descriptors and the buffers: what the driver
         # stored before the index is what we read.
         load_barrier()
@@ -577,7 +507,7 @@ class DeviceQueue:
         slot = self._last & self._mask
         head = self._avail16[2 + slot]
         if head >= self.num or self._limits[head] >= 0:
-            raise self._bad_head(slot, head)
+            raise self._broken(_faults.avail_head(self.name, slot, head, self.num))
         return head
 
     def _hold(self, head: int, limit: int) -> None:
@@ -595,8 +525,8 @@ class DeviceQueue:
         Raises:
             RemoteProtocolError: when the driver broke the available ring or the chain.
         """
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         if self._last == self._seen and not self._look():
             return None
         head = self._next_head()
@@ -610,23 +540,23 @@ class DeviceQueue:
             flags = self._desc16[8 * index + 6]
             link = self._desc16[8 * index + 7]
             if flags & _INDIRECT:
-                raise self._bad_flags(index, flags)
+                raise self._broken(_faults.chain_flags(self.name, index, flags))
             if flags & _WRITE:
                 any_writable = True
                 writable += length
             elif any_writable:
-                raise self._bad_order(index, flags)
+                raise self._broken(_faults.chain_order(self.name, index, flags))
             else:
                 readable += length
             segments.append((addr, length, (flags & _WRITE) != 0))
             if readable + writable > _MAX_CHAIN:
-                raise self._bad_chain(head, readable + writable, "bytes are more than 2^32")
+                raise self._broken(_faults.chain_size(self.name, head, readable + writable, "bytes"))
             if not flags & _NEXT:
                 break
             if link >= self.num:
-                raise self._bad_link(index, link)
+                raise self._broken(_faults.chain_link(self.name, index, link, self.num))
             if len(segments) == self.num:
-                raise self._bad_chain(head, len(segments) + 1, "descriptors are more than there are: it loops")
+                raise self._broken(_faults.chain_size(self.name, head, len(segments) + 1, "descriptors"))
             index = link
         self._hold(head, writable if any_writable else readable)
         return Chain(head, tuple(segments))
@@ -677,8 +607,8 @@ class DeviceQueue:
 
     def put(self, head: int, written: int) -> None:
         """Does the work of `push`, at the speed of C where both are compiled."""
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         if not 0 <= head < self.num or self._limits[head] < 0:
             raise self._misuse(f"push of head {head:#x}, which is not held; push each popped head once")
         if not 0 <= written <= self._limits[head]:
@@ -703,8 +633,8 @@ class DeviceQueue:
         Returns:
             True when the driver wants a kick for it; False also when there was nothing to publish.
         """
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         if self._pending == 0:
             return False
         self._published = (self._published + self._pending) & 0xFFFF
@@ -720,8 +650,8 @@ class DeviceQueue:
 
     def disable_notifications(self) -> None:
         """Asks the driver not to kick us; it may all the same."""
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         self._used16[0] = _NO_NOTIFY
 
     def enable_notifications(self) -> bool:
@@ -730,82 +660,21 @@ class DeviceQueue:
         Returns:
             True when chains arrived meanwhile, for which no kick may come: take them first.
         """
-        if self._cause is not None:
-            raise self._cause.with_traceback(None)
+        if not self._live:
+            raise self._refusal()
         self._used16[0] = 0
         # Our store to used.flags before our load of avail.idx: the driver stores the index and then loads the
         # flags, so either we see its chains or it sees that we want a kick.
         full_barrier()
         return self._last != self._seen or self._look()
 
+    def _broken(self, error: RemoteProtocolError) -> RemoteProtocolError:
+        self._live = False
+        self._cause = error
+        return error
+
+    def _refusal(self) -> OpenAMPError:
+        return _refusal(self._cause, self.name)
+
     def _misuse(self, what: str) -> VirtqueueError:
         return VirtqueueError(f"queue {self.name!r}: {what}", queue=self.name)
-
-    def _broken(self, message: str, index: int, value: int, clause: str) -> RemoteProtocolError:
-        self._cause = _protocol_error(self.name, message, index, value, clause)
-        return self._cause
-
-    def _bad_index(self, index: int) -> RemoteProtocolError:
-        room = self.num - self.num_held - self._pending
-        return self._broken(
-            f"the driver moved avail.idx from {self._last:#x} to {index:#x}, with room for {room:#x} more chains",
-            1,
-            index,
-            "2.7.6.1: the driver never decrements idx; 2.7.13.2: the ring has as many entries as the table",
-        )
-
-    def _bad_head(self, slot: int, head: int) -> RemoteProtocolError:
-        if head >= self.num:
-            what = f"a queue of {self.num:#x} descriptors has none of that index"
-        else:
-            what = "that chain was offered before and is not yet given back"
-        return self._broken(
-            f"avail.ring[{slot:#x}] names head {head:#x}: {what}",
-            slot,
-            head,
-            "2.7.6: each entry refers to the head of a descriptor chain",
-        )
-
-    def _bad_flags(self, index: int, flags: int) -> RemoteProtocolError:
-        if flags & _INDIRECT:
-            what = "an indirect table, which was not negotiated"
-            clause = "2.7.5.3.1: INDIRECT only with VIRTIO_F_INDIRECT_DESC"
-        else:
-            what = "a chain, where a message is one descriptor"
-            clause = "2.7.4.3: the legacy layout; RPMsg puts a message into one buffer"
-        return self._broken(f"descriptor {index:#x} has flags {flags:#x}: {what}", index, flags, clause)
-
-    def _bad_order(self, index: int, flags: int) -> RemoteProtocolError:
-        return self._broken(
-            f"descriptor {index:#x} is readable behind a writable one",
-            index,
-            flags,
-            "2.7.4.2: writable elements come after readable ones",
-        )
-
-    def _bad_link(self, index: int, link: int) -> RemoteProtocolError:
-        return self._broken(
-            f"descriptor {index:#x} links to {link:#x}; a queue of {self.num:#x} descriptors has none of that index",
-            index,
-            link,
-            "2.7.5: next is an index into the descriptor table",
-        )
-
-    def _bad_chain(self, head: int, value: int, what: str) -> RemoteProtocolError:
-        return self._broken(
-            f"the chain at head {head:#x}: {value:#x} {what}",
-            head,
-            value,
-            "2.7.5.2: a chain has at most 2^32 bytes and no loop",
-        )
-
-
-def _protocol_error(queue: str, message: str, index: int, value: int, clause: str) -> RemoteProtocolError:
-    clause = f"virtio 1.2, {clause}"
-    return RemoteProtocolError(
-        f"queue {queue!r}: {message} ({clause}); the queue is broken, restart the peer",
-        queue=queue,
-        index=index,
-        value=value,
-        clause=clause,
-    )
