@@ -27,13 +27,13 @@ from support.queues import FORMS, INDIRECT, NEXT, PAIRS, SUPPRESS, WRITE, Ring
 Pair = tuple[ModuleType, ModuleType]
 
 
-@pytest.fixture(params=FORMS.values(), ids=FORMS.keys())
+@pytest.fixture(params=list(FORMS.values()), ids=list(FORMS))
 def form(request: pytest.FixtureRequest) -> ModuleType:
     assert isinstance(request.param, ModuleType)
     return request.param
 
 
-@pytest.fixture(params=PAIRS.values(), ids=PAIRS.keys())
+@pytest.fixture(params=list(PAIRS.values()), ids=list(PAIRS))
 def pair(request: pytest.FixtureRequest) -> Pair:
     driver, device = request.param
     return driver, device
