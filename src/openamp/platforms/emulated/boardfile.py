@@ -40,6 +40,7 @@ __all__ = ["PAGE", "parse_board", "read_board"]
 
 PAGE = 4096
 MAX_MEMORY = 1 << 32
+MAX_WINDOW = 16 << 20  # of registers: the engine keeps a little for every page
 IPCC_CHANNELS = 6
 DEVICE_SIZE = 0x1000  # of a peripheral that gives none
 CLINT_SIZE = 0x10000
@@ -317,7 +318,7 @@ def _uart(t: _Table, num_irqs: int) -> UartSpec:
 
 def _peripheral(t: _Table, num_irqs: int) -> PeripheralSpec:
     kind = t.choice("type", PERIPHERAL_TYPES)
-    size = t.integer("size", low=4, high=MAX_MEMORY, align=4) if t.has("size") else DEVICE_SIZE
+    size = t.integer("size", low=4, high=MAX_WINDOW, align=4) if t.has("size") else DEVICE_SIZE
     word = (1 << 32) - 1
     spec = PeripheralSpec(
         name=t.text("name"),

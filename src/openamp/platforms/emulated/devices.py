@@ -331,17 +331,21 @@ class Timer(Device):
 
     CR1, DIER, SR, EGR, CNT, PSC, ARR = 0x00, 0x0C, 0x10, 0x14, 0x24, 0x28, 0x2C
 
-    def __init__(self, spec: PeripheralSpec, irq: IrqLine, now: Callable[[], int]) -> None:
+    def __init__(
+        self, spec: PeripheralSpec, irq: IrqLine, now: Callable[[], int], rescheduled: Callable[[], None]
+    ) -> None:
         """Creates the timer.
 
         Args:
             spec: name and place.
             irq: its interrupt.
             now: virtual time in ticks of its clock.
+            rescheduled: called when `due()` may have changed.
         """
         super().__init__(spec.name, spec.base, spec.size)
         self._irq = irq
         self._now = now
+        self._rescheduled = rescheduled
         self._clear()
 
     def _clear(self) -> None:
@@ -430,7 +434,9 @@ class Timer(Device):
             self._reload = value
         else:
             self._others[offset] = value
+            return
         self._update()
+        self._rescheduled()
 
     def _set_control(self, value: int) -> None:
         counter = self._counter()
