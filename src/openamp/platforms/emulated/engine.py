@@ -158,12 +158,19 @@ class Engine:
             f"map a device at {address:#x}",
         )
 
-    def hook(self, kind: int, callback: Any, data: int | None = None) -> None:
-        """Adds a hook everywhere: a callback of the C type for that kind, or a C function's address."""
+    def hook(self, kind: int, callback: Any, data: int | None = None, *, first: int = 1, last: int = 0) -> None:
+        """Adds a hook: a callback of the C type for that kind, or a C function's address.
+
+        Args:
+            kind: unicorn's constant.
+            callback: what is called.
+            data: passed on to it.
+            first, last: the addresses where it applies; everywhere if `first` is the greater one.
+        """
         self._keep.append(callback)
         pointer = callback if isinstance(callback, int) else ctypes.cast(callback, _POINTER).value
         hook = ctypes.c_size_t()
-        status = _hook_add(self.handle, ctypes.addressof(hook), kind, pointer, data, 1, 0)
+        status = _hook_add(self.handle, ctypes.addressof(hook), kind, pointer, data, first, last)
         self._check(status, "add a hook")
 
     def start(self, address: int) -> int:

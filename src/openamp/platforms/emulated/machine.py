@@ -6,6 +6,7 @@ is collected here until the platform takes it.
 
 from __future__ import annotations
 
+import dataclasses
 import mmap
 from typing import TYPE_CHECKING
 
@@ -228,4 +229,7 @@ def create_core(machine: Machine) -> Core:
         return CortexM(config)
     from openamp.platforms.emulated.riscv import RiscV
 
+    if board.interrupts is not None:
+        at = board.interrupts
+        config = dataclasses.replace(config, clint=at.clint, plic=at.plic, timer_hz=at.timer_hz)
     return RiscV(config)

@@ -1,0 +1,107 @@
+"""Tells firmware that handles its traps from firmware that is stuck in one.
+
+Three things count as a crash: an exception that repeats in place for ever (the handler itself faults, or returns to
+the instruction without having changed anything), a handler that spins on one spot with interrupts off, and a handler
+that waits with interrupts off for an interrupt that cannot come. A handler that goes on (prints, repairs, kills a
+task, switches to another) is left alone: a return from the trap or enabling interrupts ends the suspicion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from openamp.platforms.emulated.counter import NEVER
+
+__all__ = ["Trap", "TrapWatch"]
+
+REPEATS = 16
+"""So often an exception comes back without progress before it is a loop."""
+
+PROGRESS = 64
+"""Instructions behind a return from a trap within which the same exception again means no progress."""
+
+FIRST_LOOK = 10_000
+"""Instructions in a handler until it is looked at; ten and hundred times as many until the next looks."""
+
+LAST_LOOK = 100 * FIRST_LOOK
+LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Trap:
+    """An exception that the firmware took, as it was before the handler ran."""
+
+    cause: int
+    value: int
+    pc: int
+    registers: Mapping[str, int]
+
+
+class TrapWatch:
+    """Watches one core's exceptions.
+
+    Attributes:
+        first: the exception that the firmware has not come back from, or None.
+        look_at: the instruction count at which `spins` wants to be called.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything."""
+        self.first: Trap | None = None
+        self.look_at = NEVER
+        self._last: tuple[int, int, int] | None = None
+        self._repeats = 0
+        self._returned: tuple[int, int] | None = None
+        self._step = FIRST_LOOK
+        self._sample: object = None
+        self._equal = 0
+
+    def exception(
+        self, cause: int, value: int, pc: int, count: int, registers: Callable[[], Mapping[str, int]]
+    ) -> bool:
+        """Notes an exception.
+
+        Args:
+            cause, value, pc: what goes into mcause, mtval and mepc.
+            count: instructions executed.
+            registers: gives the registers.
+
+        Returns:
+            True when it repeats for ever.
+        """
+        again = self._last == (cause, value, pc)
+        if again and self._returned is not None:
+            target, at = self._returned
+            again = target == pc and count - at <= PROGRESS
+        self._repeats = self._repeats + 1 if again else 0
+        self._last = (cause, value, pc)
+        self._returned = None
+        if self.first is None:
+            self.first = Trap(cause, value, pc, registers())
+            self._step = FIRST_LOOK
+            self._sample = None
+            self._equal = 0
+            self.look_at = count + FIRST_LOOK
+        return self._repeats >= REPEATS
+
+    def returned(self, pc: int, count: int) -> None:
+        """Notes a return from a trap to `pc`."""
+        self._returned = (pc, count)
+        self.released()
+
+    def released(self) -> None:
+        """The firmware goes on: it returned from the trap, or enabled interrupts."""
+        self.first = None
+        self.look_at = NEVER
+
+    def spins(self, state: object, count: int) -> bool:
+        """Compares the core's state with that at the last look; True when it has not changed for long."""
+        self._equal = self._equal + 1 if state == self._sample else 0
+        self._sample = state
+        self._step = min(10 * self._step, LAST_LOOK)
+        self.look_at = count + self._step
+        return self._equal >= LOOKS - 1
