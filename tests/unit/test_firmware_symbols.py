@@ -54,5 +54,9 @@ def test_a_symbol_behind_another_one() -> None:
     assert find(0x14, ("a", 0x10, 4), ("label", 0x14, 0)) == "label"
 
 
+def test_a_symbol_that_begins_where_an_inner_one_ends() -> None:
+    assert find(21, ("inner", 17, 4), ("outer", 17, 5), ("next", 21, 6)) == "next"
+
+
 def test_absolute_numbers_cover_nothing() -> None:
     assert SymbolIndex([Symbol("size", 0x10, 4, SymbolKind.ABSOLUTE)]).find(0x10) is None

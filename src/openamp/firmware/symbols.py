@@ -75,7 +75,9 @@ class SymbolIndex:
         """From `start` on, up to the next mark, addresses belong to `owner`."""
         if self._starts and self._starts[-1] == start:
             before = self._owners[-1]
-            if owner is not None and (before is None or owner.size <= before.size):
+            if owner is not None and (
+                before is None or owner.address > before.address or owner.size <= before.size
+            ):  # further in: it starts later, or it ends earlier
                 self._owners[-1] = owner
             return
         self._starts.append(start)
