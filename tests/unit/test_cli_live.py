@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 import openamp
 from openamp.cli.app import app
 from openamp.cli.live import ECHO_SERVICE, SHUTDOWN_MESSAGE, Reporter
+from openamp.link import BuiltinFirmware
 from openamp.platforms.loopback import LoopbackRemote
 
 Program = Callable[[LoopbackRemote], object]
@@ -28,8 +29,9 @@ def remote(monkeypatch: pytest.MonkeyPatch) -> Callable[[Program], None]:
     def use(program: Program) -> None:
         def open_loopback(platform: str, *, board: object) -> openamp.RemoteProc:
             rproc = really_open("loopback", remote=program)
-            boot = rproc.boot
-            monkeypatch.setattr(rproc, "boot", lambda firmware=None: boot(), raising=True)
+            boot, load, ours = rproc.boot, rproc.load, cast(BuiltinFirmware, rproc.platform)
+            monkeypatch.setattr(rproc, "load", lambda firmware: load(ours.builtin_firmware()))
+            monkeypatch.setattr(rproc, "boot", lambda firmware=None: boot())
             return rproc
 
         monkeypatch.setattr(openamp, "open", open_loopback)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["boards"]
 
 
-@guarded
+@guarded()
 def boards(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[BOARD]...", help="Names or board files; all boards without any.")

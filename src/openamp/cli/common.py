@@ -140,32 +140,37 @@ def _message(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def guarded(verb: Callable[P, None]) -> Callable[P, None]:
+def guarded(*, json_lines: bool = False) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Wraps a verb: what a user can cause becomes one line on stderr and an exit status, never a traceback.
 
-    With `as_json` set the same goes to stdout as a document `{"error": ...}`.
+    With the verb's `as_json` set the same goes to stdout: a document `{"error": ...}`, or a line with
+    `"event": "error"` where the verb prints events.
     """
 
-    @functools.wraps(verb)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            verb(*args, **kwargs)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader of our output has gone (as in `openamp ... | head`); the interpreter must not flush again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(ExitCode.FAILED) from None
-        except (Exception, KeyboardInterrupt) as error:
-            code = exit_code_of(error)
-            if code is None:
-                raise
-            if kwargs.get("as_json"):
-                print_json({"error": error_document(error, code)}, indent=None)
-            text = "interrupted" if code is ExitCode.INTERRUPTED else _message(error)
-            print(f"error: {printable(text, keep=chr(10))}", file=sys.stderr)
-            raise typer.Exit(code) from None
+    def wrap(verb: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(verb)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                verb(*args, **kwargs)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                # The reader of our output has gone (as in `openamp ... | head`); nothing must be flushed to it again.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(ExitCode.FAILED) from None
+            except (Exception, KeyboardInterrupt) as error:
+                code = exit_code_of(error)
+                if code is None:
+                    raise
+                if kwargs.get("as_json"):
+                    found = error_document(error, code)
+                    print_json({"event": "error", **found} if json_lines else {"error": found}, indent=None)
+                text = "interrupted" if code is ExitCode.INTERRUPTED else _message(error)
+                print(f"error: {printable(text, keep=chr(10))}", file=sys.stderr)
+                raise typer.Exit(code) from None
 
-    return wrapper
+        return wrapper
+
+    return wrap
 
 
 def open_image(name: str, *, format: str | None, base: str | None, board: str | None = None) -> FirmwareImage:

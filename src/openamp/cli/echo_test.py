@@ -50,7 +50,7 @@ class EchoResult(NamedTuple):
     mismatches: tuple[Mismatch, ...]
 
 
-@guarded
+@guarded()
 def echo_test(
     image: Annotated[
         str | None,
@@ -90,6 +90,7 @@ def echo_test(
         booted = time.monotonic() - begin
         endpoint = rproc.create_endpoint(service, timeout=timeout)
         bound = time.monotonic() - begin
+        addresses = {"src": endpoint.src, "dst": endpoint.dst, "mtu": endpoint.mtu}
         plan = check_sizes(wanted or range(1, endpoint.mtu + 1), endpoint.mtu)
         result = echo(endpoint, plan, count, timeout)
         ended = ask_to_end(rproc, grace=min(timeout, 2.0)) if service == ECHO_SERVICE else None
@@ -98,9 +99,7 @@ def echo_test(
             "image": name,
             "board": chosen.name,
             "service": service,
-            "src": endpoint.src,
-            "dst": endpoint.dst,
-            "mtu": endpoint.mtu,
+            **addresses,
             "boot_s": round(booted, 6),
             "bound_s": round(bound, 6),
             **_figures(result, plan),

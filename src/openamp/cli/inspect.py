@@ -46,7 +46,7 @@ class Findings(NamedTuple):
     chosen: bool
 
 
-@guarded
+@guarded()
 def inspect(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="A firmware file: ELF, Intel HEX, S-record or raw.")],
     board: BoardOption = None,

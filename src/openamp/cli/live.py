@@ -25,6 +25,9 @@ SHUTDOWN_MESSAGE = struct.pack("<I", 0xEF56A55A)
 SLICE = 0.1
 """Seconds between looks for an interruption."""
 
+LAST_WORDS = 0.05
+"""Seconds that a firmware which has ended its channel gets for what it still has to print."""
+
 MAX_LINE = 4096
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue")
 
@@ -197,8 +200,10 @@ def ask_to_end(rproc: RemoteProc, *, grace: float, interrupts: Interrupts | None
             if left <= 0 or (interrupts is not None and interrupts.count > 1):
                 return None
             rproc.wait(timeout=min(left, SLICE))
+        took = time.monotonic() - begin
+        rproc.wait(timeout=LAST_WORDS)
     except RemoteExited:
-        pass
+        took = time.monotonic() - begin
     except TimeoutExpired:
         return None
-    return time.monotonic() - begin
+    return took

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-@guarded
+@guarded(json_lines=True)
 def run(
     image: Annotated[
         str, typer.Argument(metavar="IMAGE", help="A firmware file, or the name of an application of ours (echo).")
@@ -58,19 +58,33 @@ def run(
     chosen = pick_board(board, opened)
     with Interrupts() as interrupts, openamp.open("emulated", board=chosen) as rproc:
         reporter.follow(rproc)
-        for warning in opened.warnings:
-            reporter.event("warning", f"! {warning.code}: {warning.message}", style="yellow", **_details(warning))
         text = f"boot {opened.name} on {chosen.name} ({chosen.core.name})"
         reporter.event("boot", text, style="bold", image=opened.name, board=chosen.name, core=chosen.core.name)
         code = _follow(rproc, opened, reporter, interrupts, timeout, grace)
         reporter.flush()
-        reporter.event("end", "the core is in reset", state=rproc.state.value, exit_code=int(code))
+        rproc.stop()
+        reporter.event("end", "the core is in reset", exit_code=int(code))
     if code:
         raise typer.Exit(code)
 
 
-def _details(warning: object) -> dict[str, object]:
-    return {name: getattr(warning, name) for name in ("code", "message", "offset", "value")}
+def _warn(rproc: RemoteProc, reporter: Reporter) -> None:
+    """Reports what is odd about the image and its table, and what was not placed as asked."""
+    image, table = rproc.image, rproc.resource_table
+    known = {warning.code for warning in image.warnings} if image else set()
+    later = [w for w in table.warnings if w.code not in known] if table else []
+    for warning in (*(image.warnings if image else ()), *later):
+        reporter.event(
+            "warning",
+            f"! {warning.code}: {warning.message}",
+            style="yellow",
+            code=warning.code,
+            message=warning.message,
+            offset=warning.offset,
+            value=warning.value,
+        )
+    for note in rproc.placement.notes:
+        reporter.event("note", f"! {note}", style="yellow", message=note)
 
 
 def _follow(
@@ -87,9 +101,9 @@ def _follow(
 
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
-        rproc.boot(image)
-        for note in rproc.placement.notes:
-            reporter.event("note", f"! {note}", style="yellow", message=note)
+        rproc.load(image)
+        _warn(rproc, reporter)
+        rproc.boot()
         while not interrupts.count:
             left = SLICE if deadline is None else min(SLICE, deadline - time.monotonic())
             if left <= 0:
@@ -123,4 +137,3 @@ def _shut_down(rproc: RemoteProc, reporter: Reporter, interrupts: Interrupts, gr
     else:
         text = "there is no echo channel to send the shutdown message on"
     reporter.event("shutdown", text, graceful=took is not None, asked=asked)
-    rproc.stop()
