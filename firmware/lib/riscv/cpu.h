@@ -58,11 +58,11 @@ static inline void cpu_sleep(void)
     __asm__ volatile("fence\n\twfi" ::: "memory");
 }
 
-/* Stops as a crash: RISC-V has no lock-up, a trap vector at which there is nothing comes nearest. */
+/* Crashes: the trap is reported like any other. */
 __attribute__((noreturn)) static inline void cpu_crash(void)
 {
     for (;;)
-        __asm__ volatile(CPU_CSR("csrw mtvec, zero\n\tebreak"));
+        __asm__ volatile("ebreak");
 }
 
 static inline void irq_enable(unsigned irq)

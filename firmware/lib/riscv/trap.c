@@ -60,5 +60,7 @@ void trap_fault(uintptr_t cause, uintptr_t pc, uintptr_t value, uintptr_t sp, ui
     if (sp < (uintptr_t)stack_bottom || sp > (uintptr_t)stack_top)
         trace("fault: the stack pointer is outside the stack");
     trace("fault: mcause %u mtval %p", (unsigned)cause, (void *)value);
-    cpu_crash();
+    __asm__ volatile(CPU_CSR("csrw mie, zero"));
+    for (;;)
+        cpu_sleep(); /* nothing wakes it any more: there is no stop, and no lock-up as on Cortex-M */
 }
