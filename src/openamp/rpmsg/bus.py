@@ -447,7 +447,7 @@ class Bus(ABC):
             return False
         outer, self._turning = self._turning, threading.get_ident()
         try:
-            more = self._drain()
+            self._more = more = self._drain()
             if self._senders:
                 self._flush_senders()
             if self._ready and not self._dispatching:

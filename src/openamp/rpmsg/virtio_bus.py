@@ -394,12 +394,12 @@ class RemoteBus(VirtioBus):
 
     def _view(self, queue: DeviceQueue) -> memoryview:
         """Returns the bytes of the descriptor that was taken last."""
+        if queue.writable != (queue is self._r2h):
+            raise self._bad_descriptor(queue, "must be writable on r2h and only there", "virtio 1.2, 2.7.4")
         addr, length = queue.addr, queue.length
         view = self._views.get(addr)
         if view is not None and len(view) == length:
             return view
-        if queue.writable != (queue is self._r2h):
-            raise self._bad_descriptor(queue, "must be writable on r2h and only there", "virtio 1.2, 2.7.4")
         try:
             view = self._memory.view(addr, length)
         except AddressError as error:
