@@ -146,6 +146,8 @@ def test_a_directory_or_binary_file_is_no_board(tmp_path: Path) -> None:
 
 BROKEN = {
     "toml": (change("[core]", "[core"), "is not TOML"),
+    "deep": ("a = " + "[" * 100_000, "is not TOML"),
+    "digits": ("a = " + "1" * 10_000, "is not TOML"),
     "missing table": (GOOD[: GOOD.index("[mailbox]")], '"mailbox" is missing'),
     "missing key": (change("num_irqs = 16\n", ""), r'"num_irqs" is missing in core'),
     "core": (change("cortex-m4", "cortex-m5"), r"core\.model = 'cortex-m5': unknown; did you mean .*cortex-m33"),

@@ -209,7 +209,7 @@ def parse_board(text: str, *, name: str, path: str = "") -> Board:
     where = f"board file {path}" if path else f'board "{name}"'
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets without end
         raise BoardError(f"{where} is not TOML: {error}; correct the file there") from error
     top = _Table(where, "", values)
     core = top.required("core")

@@ -327,26 +327,29 @@ class EmulatedPlatform:
                 events = tuple(self._events)
                 self._events.clear()
                 return events
+            if self._stopping:
+                return ()
             if core is None or not self._running:
                 if was_running or not self._sleep(deadline):
                     return ()
                 core, was_running = self._machine.core, self._running
                 continue
-            self._execute(core, self._slice)
+            self._execute(core)
             self._deliver()
-            if self._events or self._stopping:
-                was_running = False
-            elif not core.asleep:
+            if self._events or not self._running or self._stopping:
+                continue
+            if not core.asleep:
                 self._slice = min(2 * self._slice, LONGEST_SLICE)
                 if deadline is not None and time.monotonic() >= deadline:
                     return ()
             elif not self._idle(core, deadline):
                 return ()
 
-    def _execute(self, core: Core, budget: int) -> None:
-        """Runs one slice and turns what came of it into events."""
+    def _execute(self, core: Core, budget: int = 0) -> None:
+        """Runs one slice, of `budget` instructions if given, and turns what came of it into events."""
         machine = self._machine
         self._take_orders(core)
+        budget = budget or self._slice
         if machine.timers:
             machine.advance_timers()
             due = machine.timer_due()

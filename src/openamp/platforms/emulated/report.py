@@ -87,10 +87,9 @@ def describe_activity(machine: Machine, image: FirmwareImage | None, running: bo
     if core is None:
         return "the core was never started"
     if not running:
-        why = (
-            "it crashed" if core.fault is not None else "the firmware ended" if machine.exit_status is not None else ""
-        )
-        return f"the core is in reset{f'; {why}' if why else ''}"
+        if core.fault is not None:
+            return f"the core crashed: {core.fault.reason}"
+        return "the core is in reset" if machine.exit_status is None else "the firmware ended by itself"
     where = locate(image, core.pc) or f"{core.pc:#x}"
     text = f"the core {'sleeps' if core.asleep else 'executes'} at {where} after {core.instructions} instructions"
     return f"{text}; {_describe_mailbox(machine)}"
