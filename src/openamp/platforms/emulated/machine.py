@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from openamp.errors import MissingDependencyError
 from openamp.memory import MemoryMap, Region, SharedMemory
 from openamp.platforms.emulated.board import Board
-from openamp.platforms.emulated.devices import AccessLog, Device, HardwareSemaphores, Ipcc, IrqLine, Registers, Timer
+from openamp.platforms.emulated.devices import (
+    AccessLog,
+    Device,
+    HardwareSemaphores,
+    Ipcc,
+    IrqLine,
+    Registers,
+    Timer,
+    no_irq,
+)
 from openamp.platforms.emulated.semihosting import STREAM, Semihosting
 from openamp.platforms.emulated.uart import Uart, make_uart
 
