@@ -42,7 +42,8 @@ void mailbox_init(void)
     shutdown = false;
     kept = 0;
     IPCC->c2cr = 0;
-    IPCC->c2scr = VRING_CHANNELS; /* older signals; nothing is lost: the rings are looked at anyway */
+    /* Signals to whoever ran here before: the rings are looked at anyway, and the shutdown was its own. */
+    IPCC->c2scr = VRING_CHANNELS | SHUTDOWN_CHANNEL;
     set_masks();
     IPCC->c2cr = CR_RXOIE | CR_TXFIE; /* TXF is masked channel by channel */
     irq_enable(BOARD_IPCC_RX_IRQ);

@@ -126,10 +126,8 @@ void remote_run(void)
             broken = true;
             trace("the host broke the RPMsg device: %s", remote.fault);
         }
-        if (!driver_ok(remote.vdev)) {
-            trace("the host reset the device: starting again");
+        if (!driver_ok(remote.vdev)) /* the host reset the device */
             cpu_restart();
-        }
         if (mailbox_shutdown_requested()) {
             trace("the host asked for a shutdown");
             remote_stop();
@@ -155,10 +153,10 @@ void remote_boot(void)
     (void)main();
     while (remote.endpoints != NULL)
         rpmsg_destroy(remote.endpoints);
-    (void)cpu_mask();
-    mailbox_end();
     trace("ended: %u messages received, %u sent, %u dropped", (unsigned)remote.received, (unsigned)remote.sent,
           (unsigned)remote.dropped);
+    (void)cpu_mask();
+    mailbox_end();
     for (;;)
         cpu_sleep();
 }

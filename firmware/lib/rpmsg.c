@@ -184,6 +184,8 @@ static int announce(struct rpmsg_endpoint *endpoint, uint32_t flags)
 int rpmsg_create(struct rpmsg_device *device, struct rpmsg_endpoint *endpoint, const char *name, uint32_t addr,
                  rpmsg_callback *callback)
 {
+    if (device->fault != NULL)
+        return RPMSG_ERR_BROKEN;
     if (addr == RPMSG_ADDR_ANY) {
         addr = RPMSG_FIRST_DYNAMIC_ADDR;
         while (find(device, addr) != NULL)
