@@ -210,6 +210,11 @@ class TestRefusals:
         assert (caught.value.offset, caught.value.value) == (offset, value)
         assert words in str(caught.value)
 
+    def test_absurd_number_of_entries_that_would_fit(self) -> None:
+        with pytest.raises(ResourceTableError, match="num") as caught:
+            ResourceTable.parse(raw(1, 0x10001, 0, 0) + bytes(0x100000))
+        assert caught.value.value == 0x10001
+
     def test_many_overlapping_entries_cost_no_memory(self) -> None:
         size = 1 << 18
         num = size // 8

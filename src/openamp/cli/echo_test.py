@@ -241,7 +241,11 @@ def _time(microseconds: float) -> str:
 def _bars(rows: Sequence[dict[str, Any]], width: int, unicode: bool) -> Iterator[str]:
     most = max(row["count"] for row in rows)
     room = max(width - 36, 8)
-    for row in rows:
+    for row, after in zip(rows, [*rows[1:], {"count": 1}], strict=True):
+        if not row["count"]:
+            if after["count"]:
+                yield "       ..."  # one line for all empty rows in between
+            continue
         length = -(-row["count"] * room // most)
         limits = f"{_time(row['from']):>9} .. {_time(row['to']):<9}"
-        yield f"  {limits} {('█' if unicode else '#') * length} {row['count'] or ''}"
+        yield f"  {limits} {('█' if unicode else '#') * length} {row['count']}"

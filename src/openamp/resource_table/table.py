@@ -43,6 +43,9 @@ _NAMED: dict[int, tuple[type[Carveout] | type[Devmem] | type[Trace], Struct]] = 
     2: (Trace, TRACE),
 }
 
+MAX_ENTRIES = 0x10000
+"""Real tables have up to 18; so many that decoding takes seconds are garbage."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceTable:
@@ -316,10 +319,11 @@ class _Parser:
         if any(reserved):
             self.warn("reserved-not-zero", "the header's reserved words are not zero; Linux refuses such a table", 8)
         first = HEADER.size + 4 * num
-        if first > len(data):
+        if first > len(data) or num > MAX_ENTRIES:
             raise ResourceTableError(
                 f"the number of entries at offset 0x4 is {num:#x}, which takes {first:#x} bytes for the offsets alone; "
-                f"the resource table has {len(data):#x}: correct `num` or the section's size",
+                f"the resource table has {len(data):#x} (and {MAX_ENTRIES:#x} entries at most): correct `num` or the "
+                f"section's size",
                 offset=4,
                 value=num,
             )
