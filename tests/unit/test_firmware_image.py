@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 
@@ -255,6 +256,13 @@ def test_impossible_segments_are_refused(segment: Segment) -> None:
         FirmwareImage([segment])
 
 
+def test_all_warnings_are_documented() -> None:
+    documented = set(re.findall(r"^\| ([a-z-]+) \|", image_module.__doc__ or "", re.MULTILINE))
+    sources = [path.read_text() for path in Path(image_module.__file__).parent.glob("*.py")]
+    used = {code for text in sources for code in re.findall(r'warn\(\s*"([a-z-]+)"', text)}
+    assert documented - {"code"} == used | {"overlap", "overlap-code-data"}
+
+
 # Loading -------------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +291,14 @@ def test_segments_go_through_aliases() -> None:
     memory = MemoryMap([Region("sram", 0x1000, shared), Region("alias", 0x9000, shared)])
     plain((0x9010, b"alias")).load(memory)
     assert memory.read(0x1010, 5) == b"alias"
+
+
+def test_the_live_table_is_at_its_sections_address_where_there_is_memory() -> None:
+    rom, ram = Region("rom", 0x1000, bytearray(64)), Region("ram", 0x2000, bytearray(64))
+    table = TableSection(bytes(16), 0x1000, section_address=0x2000)
+    assert table.live_da(MemoryMap([rom, ram])) == 0x2000
+    assert table.live_da(MemoryMap([rom])) == 0x1000
+    assert TableSection(bytes(16), 0x1000).live_da(MemoryMap([rom, ram])) == 0x1000
 
 
 def test_overlaps_of_many_segments_take_no_time() -> None:

@@ -1,7 +1,7 @@
 """ELF files, 32 and 64 bits, both byte orders, any machine.
 
 pyelftools declares the structures; which of them are read, and how many, is bounded here, because the bytes are
-not trusted (docs/adr/firmware-parsers.md). Segments are views of the file.
+not trusted (docs/adr/0010-firmware-readers.md). Segments are views of the file.
 """
 
 from __future__ import annotations
@@ -334,8 +334,8 @@ class _Elf:
         if da != section.address:
             self.warn(
                 "table-address",
-                f"the resource table is loaded at {da:#x}, its section's address is {section.address:#x}: the live "
-                f"copy is taken to be at the former, Linux takes the latter",
+                f"the resource table is loaded at {da:#x}, but its section's address is {section.address:#x}: the live "
+                f"copy is taken to be at the latter where there is memory, Linux takes it always",
                 section.header,
                 section.address,
             )

@@ -1,7 +1,7 @@
 """Intel HEX and Motorola S-record files.
 
 bincopy decodes the records; putting them together is done here, in linear time for any order of records and with
-the place of every error (docs/adr/firmware-parsers.md).
+the place of every error (docs/adr/0010-firmware-readers.md).
 """
 
 from __future__ import annotations

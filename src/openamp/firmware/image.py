@@ -120,12 +120,11 @@ class TableSection:
 
     Attributes:
         data: a copy of its bytes, as long as its section.
-        da: device address of the live copy: where the segment that holds the table is loaded; its section's
-            address where no segment holds it. This is where the remote reads it and the host writes back.
-        section_address: the section's own address (sh_addr), or None where the format has no sections. Linux
-            takes this one for the live copy; where it differs from `da`, the image has a warning "table-address".
+        da: device address where the table is loaded; its section's address where no segment loads it.
+        section_address: the section's own address (sh_addr), or None where the format has no sections. Where it
+            differs from `da`, the image has a warning "table-address".
         offset: file offset of the bytes, or None.
-        loaded: a segment loads these bytes to `da`; otherwise whoever boots the image has to write them there.
+        loaded: a segment loads these bytes to `da`; otherwise whoever boots the image has to write them.
     """
 
     data: bytes
@@ -133,6 +132,16 @@ class TableSection:
     section_address: int | None = None
     offset: int | None = None
     loaded: bool = True
+
+    def live_da(self, memory: MemoryMap) -> int:
+        """Returns the device address of the live copy, which the host writes to and the remote reads.
+
+        The remote's code refers to the table by its section's address, and so does Linux: that one counts where
+        the memory has it. Otherwise it is an address that only the core's own translation knows, of the place
+        where the table is loaded.
+        """
+        address = self.section_address
+        return self.da if address is None or memory.find(address, len(self.data)) is None else address
 
 
 @dataclass(frozen=True, slots=True)
