@@ -120,12 +120,14 @@ void remote_run(void)
     bool broken = remote.fault != NULL;
 
     while (!stopping) {
-        if (rpmsg_poll(&remote) != 1 && !stopping)
-            wait_for_host();
+        int more = rpmsg_poll(&remote);
+
         if (remote.fault != NULL && !broken) {
             broken = true;
             trace("the host broke the RPMsg device: %s", remote.fault);
         }
+        if (more != 1 && !stopping)
+            wait_for_host();
         if (!driver_ok(remote.vdev)) /* the host reset the device */
             cpu_restart();
         if (mailbox_shutdown_requested()) {
