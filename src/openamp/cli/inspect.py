@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -69,7 +70,7 @@ def inspect(
         opened,
         table,
         opened.warnings,
-        tuple(w for w in table.warnings if w.code not in known) if table else (),
+        tuple(w for w in (*table.warnings, *_ring_warnings(table)) if w.code not in known) if table else (),
         fits(opened, board),
         board is not None,
     )
@@ -81,6 +82,22 @@ def inspect(
         show(found)
     if board is not None and found.boards[0].problem:
         raise typer.Exit(ExitCode.BAD_INPUT)
+
+
+def _ring_warnings(table: ResourceTable) -> Iterator[ImageWarning]:
+    """Rings that no host can set up: parsing does not mind them, booting does."""
+    from openamp.errors import OpenAMPError
+    from openamp.firmware import ImageWarning
+    from openamp.resource_table import VDEV, VRING, Vdev
+    from openamp.virtio.device import check_ring
+
+    for at, entry in zip(table.offsets, table.entries, strict=True):
+        for i, vring in enumerate(entry.vrings if isinstance(entry, Vdev) else ()):
+            try:
+                check_ring(vring.num, vring.align)
+            except OpenAMPError as error:
+                offset = at + VDEV.size + VRING.size * i
+                yield ImageWarning("vring-geometry", f"vring {i} at {offset:#x}: {error}", offset, vring.num)
 
 
 def fits(image: FirmwareImage, board: str | None) -> tuple[BoardFit, ...]:

@@ -111,6 +111,7 @@ def render(areas: Sequence[Area], width: int, *, ascii_only: bool = False) -> It
     digits = max((len(f"{area.end:x}") for area in areas), default=8)
     digits = max(digits, 8)
     labels = min(max((len(printable(span.label)) for span in spans), default=0), max(width // 3, 12))
+    labels = max(min(labels, width - (digits + 6) - 11), 4)
     strip = width - (digits + 6) - labels - 12
     rows = 0
     for area in areas:
