@@ -17,6 +17,16 @@ SERVICE = "rpmsg-openamp-demo-channel"
 SHUTDOWN = struct.pack("<I", 0xEF56A55A)
 
 
+_unfinished: dict[str, str] = {}
+
+
+def show_lines(stream: str, data: bytes) -> None:
+    """Prints the whole lines of the firmware's output; the rest waits for more."""
+    *lines, _unfinished[stream] = (_unfinished.get(stream, "") + data.decode(errors="replace")).split("\n")
+    for line in lines:
+        print(f"    {stream}: {line}")
+
+
 def main(board: str = "stm32mp157", firmware: str | None = None) -> None:
     began = time.perf_counter()
 
@@ -56,7 +66,7 @@ def main(board: str = "stm32mp157", firmware: str | None = None) -> None:
         print("    memory:", rproc.memory.describe())
 
         step(f"state {rproc.state.value}: load code and data, release the core from reset")
-        rproc.on_output(lambda stream, data: print(f"    {stream}: {data.decode(errors='replace').rstrip()}"))
+        rproc.on_output(show_lines)
         rproc.boot()
 
         step(f"state {rproc.state.value}: wait for the channel {SERVICE!r}")
