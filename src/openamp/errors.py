@@ -255,8 +255,9 @@ class CrashReport:
             lines.append(f"  accessing 0x{self.address:x}")
         lines += [f"  {line}" for line in self.details]
         names = list(self.registers.items())
+        width = max(map(len, self.registers), default=0)
         for i in range(0, len(names), 4):
-            lines.append("  " + "  ".join(f"{name:>4}=0x{value:08x}" for name, value in names[i : i + 4]))
+            lines.append("  " + "  ".join(f"{name:>{width}}=0x{value:08x}" for name, value in names[i : i + 4]))
         if self.output_tail:
             lines.append("  last output:")
             lines += [f"    {line}" for line in self.output_tail.splitlines()]

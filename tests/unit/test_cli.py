@@ -122,6 +122,15 @@ class TestInspect:
         assert result.exit_code == 3
         assert "boards that run it: stm32mp157" in " ".join(result.output.split())
 
+    def test_ring_that_no_host_can_set_up(self, tmp_path: Path) -> None:
+        table = rpmsg_table(num=7).build()
+        path = tmp_path / "ring.elf"
+        path.write_bytes(build_elf([ElfSegment(0, VECTORS)], resource_table=table, table_address=0x10020000))
+        warnings = json.loads(run("inspect", path, "--json").stdout)["warnings"]
+        found = [w for w in warnings if w["code"] == "vring-geometry"]
+        assert [(w["value"], w["offset"]) for w in found] == [(7, 48), (7, 68)]
+        assert "power of two" in found[0]["message"]
+
     def test_raw_image(self, tmp_path: Path) -> None:
         path = tmp_path / "raw.bin"
         path.write_bytes(VECTORS)

@@ -27,6 +27,8 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+    except KeyboardInterrupt:  # while the libraries are imported; later the verbs handle it
+        sys.exit(130)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a name out of an image must not fail in an ASCII terminal
             stream.reconfigure(errors="backslashreplace")
