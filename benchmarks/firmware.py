@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from openamp.firmware import load_image
 from openamp.memory import MemoryMap, Region, SharedMemory
@@ -38,8 +39,11 @@ def with_pyelftools(path: Path, memory: MemoryMap) -> None:
 
 def symbols_with_pyelftools(elf: bytes) -> dict[int, str]:
     """The obvious table of symbols."""
-    section = ELFFile(io.BytesIO(elf)).get_section_by_name(".symtab")
-    return {symbol["st_value"]: symbol.name for symbol in section.iter_symbols()}
+    found: dict[int, str] = {}
+    for section in ELFFile(io.BytesIO(elf)).iter_sections():
+        if isinstance(section, SymbolTableSection):
+            found |= {symbol["st_value"]: symbol.name for symbol in section.iter_symbols()}
+    return found
 
 
 def measure(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:

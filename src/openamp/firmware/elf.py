@@ -425,7 +425,9 @@ def _load_address(section: _Section, segments: Sequence[Segment]) -> tuple[int, 
     return section.address, False
 
 
-_SEARCHED = 65536
+_SEARCHED = 16384
+_MOST_ENTRIES = 256
+"""Where and among how many entries a second table is looked for: real ones are below 4 KiB, with 18 entries at most."""
 
 
 def _second_table(data: bytes, byte_order: ByteOrder) -> int | None:
@@ -448,7 +450,7 @@ def _table_offsets(data: bytes, at: int, byte_order: ByteOrder) -> tuple[int, ..
     if at + 16 > len(data):
         return None
     version, count, *reserved = struct.unpack_from(f"{order}4I", data, at)
-    if version != 1 or any(reserved) or 16 + 4 * count > len(data) - at:
+    if version != 1 or any(reserved) or count > _MOST_ENTRIES or 16 + 4 * count > len(data) - at:
         return None
     offsets: tuple[int, ...] = struct.unpack_from(f"{order}{count}I", data, at + 16)
     for offset in offsets:

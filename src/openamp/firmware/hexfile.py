@@ -49,11 +49,10 @@ class IntelHexFormat:
             ImageError: a broken record, an unknown record type, or no end record (the file is cut off).
             MissingDependencyError: bincopy is not installed.
         """
-        content = _Content(name, self.name, base)
+        content = _Content(name, self.name, base, data)
         unpack = content.bincopy().unpack_ihex
         upper = 0
-        for number, offset, line in _lines(data):
-            content.place(number, offset)
+        for content.offset, line in _lines(data):
             try:
                 kind, address, _, payload = unpack(line.decode("ascii"))
             except Exception as error:  # bincopy.Error, ValueError and more, by the line's content
@@ -102,11 +101,10 @@ class SRecordFormat:
             ImageError: a broken record or a wrong count of records.
             MissingDependencyError: bincopy is not installed.
         """
-        content = _Content(name, self.name, base)
+        content = _Content(name, self.name, base, data)
         unpack = content.bincopy().unpack_srec
         records = 0
-        for number, offset, line in _lines(data):
-            content.place(number, offset)
+        for content.offset, line in _lines(data):
             try:
                 kind, address, _, payload = unpack(line.decode("ascii"))
             except Exception as error:  # bincopy.Error, ValueError, IndexError and more, by the line's content
@@ -134,12 +132,12 @@ class _Content:
     name: str
     format: str
     base: int | None
+    file: memoryview
     entry: int | None = None
     ended: bool = False
     runs: list[tuple[int, bytearray]] = field(default_factory=list)
     warnings: list[ImageWarning] = field(default_factory=list)
-    _line: int = 0
-    _offset: int = 0
+    offset: int = 0
 
     def bincopy(self) -> ModuleType:
         if self.base is not None:
@@ -157,13 +155,14 @@ class _Content:
         module: ModuleType = bincopy
         return module
 
-    def place(self, line: int, offset: int) -> None:
-        self._line, self._offset = line, offset
+    def line(self) -> int:
+        """Returns the number of the present line, for people."""
+        return 1 + sum(1 for _ in re.finditer(rb"\r\n|\n|\r", self.file[: self.offset]))
 
     def fail(self, what: str, value: int | None = None) -> NoReturn:
         raise ImageError(
-            f"{self.name}: line {self._line} (offset {self._offset:#x}) {what}; copy or build the file again",
-            offset=self._offset,
+            f"{self.name}: line {self.line()} (offset {self.offset:#x}) {what}; copy or build the file again",
+            offset=self.offset,
             value=value,
         )
 
@@ -173,11 +172,12 @@ class _Content:
     def more_after_end(self) -> None:
         self.ended = False
         if not self.warnings:
+            line = self.line()
             self.warn(
                 "records-after-end",
-                f"line {self._line} and more follow the end record; they are taken as well, other tools may stop there",
-                self._offset,
-                self._line,
+                f"line {line} and more follow the end record; they are taken as well, other tools may stop there",
+                self.offset,
+                line,
             )
 
     def add(self, address: int, payload: bytes) -> None:
@@ -206,13 +206,11 @@ class _Content:
         )
 
 
-def _lines(data: memoryview) -> Iterator[tuple[int, int, bytes]]:
-    """Yields number, file offset and content of each line that is not blank; lines end with LF, CR or both."""
-    offset = 0
-    for number, line in enumerate(bytes(data).splitlines(keepends=True), 1):
-        if text := line.strip(_BLANK):
-            yield number, offset, text
-        offset += len(line)
+def _lines(data: memoryview) -> Iterator[tuple[int, bytes]]:
+    """Yields file offset and content of each line that is not blank; lines end with LF, CR or both."""
+    for match in re.finditer(rb"[^\r\n]+", data):
+        if text := match.group().strip(_BLANK):
+            yield match.start(), text
 
 
 def _reason(error: Exception) -> str:
