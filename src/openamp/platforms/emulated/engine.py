@@ -186,6 +186,10 @@ class Engine:
         self._control(const.UC_CTL_TB_FLUSH, const.UC_CTL_IO_WRITE)
         self.flush_translations()
 
+    def forget_code(self, address: int, size: int) -> None:
+        """Forgets the translated code of a range; only at rest."""
+        self._control(const.UC_CTL_TB_REMOVE_CACHE, const.UC_CTL_IO_WRITE, _U64(address), _U64(address + size))
+
     def flush_translations(self) -> None:
         """Forgets all translations of addresses."""
         self._control(const.UC_CTL_TLB_FLUSH, const.UC_CTL_IO_WRITE)
