@@ -360,7 +360,10 @@ class DriverQueue:
         return (self.head, self.written) if self.take() else None
 
     def reclaim_many(self, limit: int) -> list[tuple[int, int]]:
-        """Takes back up to `limit` used buffers; see `reclaim`."""
+        """Takes back up to `limit` used buffers; see `reclaim`.
+
+        Their heads are free from now on: look up all of them before the next `add`, which may return one of them.
+        """
         taken: list[tuple[int, int]] = []
         while len(taken) < limit and self.take():
             taken.append((self.head, self.written))
