@@ -89,18 +89,16 @@ class TestEchoTest:
 
 class TestRun:
     def test_ctrl_c(self) -> None:
-        process = start("run", "echo", "--board", "virt-rv32", "--json")
-        assert process.stdout is not None
         seen = []
-        for line in process.stdout:
-            seen.append(json.loads(line))
-            if seen[-1]["event"] == "channel-created":
-                process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
-        process.stderr.close()
-        process.stdout.close()
+        with start("run", "echo", "--board", "virt-rv32", "--json") as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            for line in process.stdout:
+                seen.append(json.loads(line))
+                if seen[-1]["event"] == "channel-created":
+                    process.send_signal(signal.SIGINT)
+            assert process.stderr.read() == ""
+        assert process.returncode == 0
         names = [event["event"] for event in seen]
         assert names[0] == "boot"
         assert names[-2:] == ["shutdown", "end"]

@@ -131,6 +131,9 @@ class TestEchoTest:
         result = run("echo-test")
         assert result.exit_code == 1
         assert "the remote's mistake" in result.stderr
+        error = json.loads(run("echo-test", "--json").stdout)["error"]
+        assert error["type"] == "RemoteCrashed"
+        assert "the remote's mistake" in str(error["crash"])
 
     def test_sizes_beyond_the_mtu(self, remote: Callable[[Program], None]) -> None:
         remote(echo)

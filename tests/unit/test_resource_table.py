@@ -251,6 +251,8 @@ class TestRefusals:
             ResourceTable((Trace(0, 0), Trace(0, 0)), offsets=(24, 40)).build()
         with pytest.raises(ResourceTableError, match="overlaps"):
             ResourceTable((Trace(0, 0),), offsets=(16,)).build()
+        with pytest.raises(ResourceTableError, match="limit"):
+            ResourceTable((Trace(0, 0),), offsets=(0xFFFFFF00,))
         with pytest.raises(ResourceTableError, match="version 0"):
             ResourceTable((Trace(0, 0),), version=0)
 

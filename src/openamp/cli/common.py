@@ -15,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from openamp.errors import CrashReport
     from openamp.firmware import FirmwareImage
     from openamp.platforms.emulated.board import Board
 
@@ -27,6 +28,7 @@ __all__ = [
     "FormatOption",
     "JsonOption",
     "console",
+    "crash_document",
     "error_document",
     "exit_code_of",
     "guarded",
@@ -124,13 +126,30 @@ def exit_code_of(error: BaseException) -> ExitCode | None:
             return None
 
 
+def crash_document(report: CrashReport) -> dict[str, Any]:
+    """Returns a crash as JSON data."""
+    return {
+        "reason": report.reason,
+        "pc": report.pc,
+        "location": report.location,
+        "address": report.address,
+        "registers": dict(report.registers),
+        "details": list(report.details),
+        "output_tail": report.output_tail,
+    }
+
+
 def error_document(error: BaseException, code: int) -> dict[str, Any]:
-    """Returns an error as JSON data: its type, text and numbers."""
-    details = {
+    """Returns an error as JSON data: its type, text and numbers, and the report of a crash."""
+    from openamp.errors import RemoteCrashed
+
+    details: dict[str, Any] = {
         name: value
         for name, value in vars(error).items()
         if not name.startswith("_") and isinstance(value, int | float | str) and name not in ("msg", "name", "path")
     }
+    if isinstance(error, RemoteCrashed):
+        details["crash"] = crash_document(error.report)
     return {"type": type(error).__name__, "message": _message(error), "exit_code": int(code), **details}
 
 

@@ -9,7 +9,7 @@ import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from openamp.cli.common import console, print_json, printable
+from openamp.cli.common import console, crash_document, print_json, printable
 
 if TYPE_CHECKING:
     from openamp.errors import CrashReport
@@ -158,18 +158,7 @@ class Reporter:
     def crash(self, report: CrashReport) -> None:
         """Reports the remote's crash."""
         self.flush()
-        self.event(
-            "crash",
-            str(report),
-            style="red",
-            reason=report.reason,
-            pc=report.pc,
-            location=report.location,
-            address=report.address,
-            registers=dict(report.registers),
-            details=list(report.details),
-            output_tail=report.output_tail,
-        )
+        self.event("crash", str(report), style="red", **crash_document(report))
 
 
 def ask_to_end(rproc: RemoteProc, *, grace: float, interrupts: Interrupts | None = None) -> float | None:

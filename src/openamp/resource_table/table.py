@@ -46,6 +46,8 @@ _NAMED: dict[int, tuple[type[Carveout] | type[Devmem] | type[Trace], Struct]] = 
 MAX_ENTRIES = 0x10000
 """Real tables have up to 18; so many that decoding takes seconds are garbage."""
 
+MAX_SIZE = 1 << 24
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceTable:
@@ -90,7 +92,13 @@ class ResourceTable:
                 value=len(self.offsets),
             )
         used = max((at + entry_size(e) for at, e in zip(self.offsets, entries, strict=True)), default=0)
-        object.__setattr__(self, "size", max(self.size, used, HEADER.size + 4 * len(entries)))
+        size = max(self.size, used, HEADER.size + 4 * len(entries))
+        if size > MAX_SIZE:
+            raise ResourceTableError(
+                f"a resource table of {size:#x} bytes; {MAX_SIZE:#x} is the limit: correct the offsets or the size",
+                value=size,
+            )
+        object.__setattr__(self, "size", size)
 
     @classmethod
     def parse(cls, data: bytes | bytearray | memoryview, byte_order: ByteOrder = "little") -> ResourceTable:
