@@ -490,6 +490,16 @@ def test_thumb_bit_and_mapping_symbols() -> None:
     assert image.locate(0x9000) == ""
 
 
+def test_the_end_of_a_section_does_not_hide_what_begins_there() -> None:
+    sections = [ElfSection(".text", 0x1000, size=32, segment=0), ElfSection(".stack", 0xF00, size=0x100, type=NOBITS)]
+    symbols = [ElfSymbol("_start", 0x1000, type=0), ElfSymbol("stack_top", 0x1000, type=0, section=2)]
+    image = load_image(build_elf([ElfSegment(0x1000, CODE)], sections=sections, symbols=symbols, machine=EM_RISCV))
+    assert image.locate(0x1002) == "_start+0x2"
+    mark = image.symbol("stack_top")
+    assert mark is not None
+    assert (mark.address, mark.kind.value) == (0x1000, "mark")
+
+
 @pytest.mark.parametrize("machine", [EM_AARCH64, EM_RISCV])
 def test_mapping_symbols_of_other_machines(machine: int) -> None:
     names = ["$x", "$d", "$x.3", "$xrv64i2p1_m2p0", "$start"]  # the last one is somebody's own

@@ -58,5 +58,11 @@ def test_a_symbol_that_begins_where_an_inner_one_ends() -> None:
     assert find(21, ("inner", 17, 4), ("outer", 17, 5), ("next", 21, 6)) == "next"
 
 
-def test_absolute_numbers_cover_nothing() -> None:
-    assert SymbolIndex([Symbol("size", 0x10, 4, SymbolKind.ABSOLUTE)]).find(0x10) is None
+@pytest.mark.parametrize("kind", [SymbolKind.ABSOLUTE, SymbolKind.MARK])
+def test_absolute_numbers_and_marks_cover_nothing(kind: SymbolKind) -> None:
+    assert SymbolIndex([Symbol("size", 0x10, 4, kind)]).find(0x10) is None
+
+
+def test_a_function_without_a_size_wins_over_labels() -> None:
+    function = Symbol("_start", 0x10, 0, SymbolKind.FUNCTION)
+    assert SymbolIndex([function, Symbol("text_start", 0x10)]).find(0x14) is function

@@ -28,6 +28,7 @@ MAX_SECTIONS = 16384
 
 _MAGIC = b"\x7fELF"
 _EXTENDED_INDEX = 0xFFFF
+_ALLOC = 2  # SHF_ALLOC: the section occupies memory
 _LONGEST_NAME = 4096
 
 _FIELDS = {
@@ -71,6 +72,7 @@ class _Section(NamedTuple):
 
     name: str
     type: str | int
+    flags: int
     address: int
     offset: int
     size: int
@@ -263,6 +265,7 @@ class _Elf:
             _Section(
                 names.get(section["sh_name"]),
                 section["sh_type"],
+                section["sh_flags"],
                 section["sh_addr"],
                 section["sh_offset"],
                 section["sh_size"],
@@ -375,7 +378,11 @@ class _Elf:
         # Copies: the file may be mapped, and a crash is located long after somebody has built the next firmware.
         entries = bytes(self.data[table.offset : table.offset + table.size // layout.size * layout.size])
         names = _Strings(self.data[strings.offset : strings.offset + strings.size])
-        return lambda: list(_symbols(layout.iter_unpack(entries), names, self.bits, self.machine))
+        places = [
+            range(section.address, section.address + section.size) if section.flags & _ALLOC else range(1 << 64)
+            for section in sections
+        ]
+        return lambda: list(_symbols(layout.iter_unpack(entries), names, places, self.bits, self.machine))
 
 
 # Helpers -------------------------------------------------------------------------------------------------------
@@ -475,7 +482,9 @@ _UNDEFINED, _ABSOLUTE = 0, 0xFFF1
 _MAPPED = (EM_ARM, EM_AARCH64, EM_RISCV)
 
 
-def _symbols(entries: Iterator[tuple[int, ...]], names: _Strings, bits: int, machine: int) -> Iterator[Symbol]:
+def _symbols(
+    entries: Iterator[tuple[int, ...]], names: _Strings, sections: Sequence[range], bits: int, machine: int
+) -> Iterator[Symbol]:
     """Yields the symbols that name a place or a number, in the file's order."""
     for entry in entries:
         if bits == 32:
@@ -490,6 +499,8 @@ def _symbols(entries: Iterator[tuple[int, ...]], names: _Strings, bits: int, mac
                 kind = SymbolKind.ABSOLUTE
             elif name.startswith(".L") or (machine in _MAPPED and _is_mapping_symbol(name)):
                 continue
+            elif section < len(sections) and value not in sections[section]:
+                kind = SymbolKind.MARK
         elif kind is SymbolKind.FUNCTION and machine == EM_ARM:
             value &= ~1
         yield Symbol(name, value, size, kind)

@@ -16,7 +16,9 @@ class SymbolKind(enum.Enum):
     FUNCTION = "function"
     OBJECT = "object"
     LABEL = "label"
-    """An address without a type: assembly labels, marks of the linker script."""
+    """An address without a type: assembly labels, starts of sections."""
+    MARK = "mark"
+    """An address where a section ends, such as a stack's top; what lies there belongs to something else."""
     ABSOLUTE = "absolute"
     """A number, not an address: sizes and constants of the linker script."""
 
@@ -29,7 +31,7 @@ class Symbol:
         name: as in the file; C++ names stay mangled.
         address: where the core sees it (the link address); bit 0 of Arm's Thumb functions is cleared.
         size: in bytes; 0 where the file does not say.
-        kind: function, object, label or absolute number.
+        kind: function, object, label, mark or absolute number.
     """
 
     name: str
@@ -42,7 +44,7 @@ class SymbolIndex:
     """Finds the innermost symbol that covers an address, by one bisection.
 
     A symbol with a size covers exactly its bytes; one without covers what follows it up to the next symbol.
-    Absolute numbers cover nothing.
+    Marks and absolute numbers cover nothing. Of several at the same place a function counts, then the last one.
     """
 
     __slots__ = ("_owners", "_starts")
@@ -50,8 +52,8 @@ class SymbolIndex:
     def __init__(self, symbols: Iterable[Symbol]) -> None:
         self._starts: list[int] = []
         self._owners: list[Symbol | None] = []
-        places = [symbol for symbol in symbols if symbol.kind is not SymbolKind.ABSOLUTE]
-        places.sort(key=lambda symbol: (symbol.address, -symbol.size))
+        places = [symbol for symbol in symbols if symbol.kind not in (SymbolKind.MARK, SymbolKind.ABSOLUTE)]
+        places.sort(key=lambda symbol: (symbol.address, -symbol.size, symbol.kind is SymbolKind.FUNCTION))
         open_symbols: list[Symbol] = []
         for symbol in places:
             self._close(open_symbols, symbol.address)
