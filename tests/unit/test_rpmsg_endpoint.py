@@ -116,7 +116,12 @@ def test_addresses_of_a_message(link: Link) -> None:
 def test_unbound_endpoint() -> None:
     bus = bus_pair().host
     ept = bus.create_endpoint()
-    for call in (lambda: ept.send(b""), lambda: ept.try_send(b""), lambda: ept.send_many([b""])):
+    calls: list[Callable[[], None]] = [
+        lambda: ept.send(b""),
+        lambda: ept.try_send(b""),
+        lambda: ept.send_many([b""]),
+    ]
+    for call in calls:
         with pytest.raises(NotBoundError, match="has no destination yet; wait_bound"):
             call()
     with pytest.raises(TimeoutExpired, match=r"not bound within 0\.001 s"):

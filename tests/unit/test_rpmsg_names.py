@@ -253,6 +253,46 @@ def test_all_channels_of_the_name_are_taken() -> None:
     assert pair.host.create_endpoint("svc", dst=0x500).is_bound
 
 
+def test_a_closed_endpoints_channel_goes_to_the_one_that_waits() -> None:
+    pair = bus_pair()
+    pair.remote.create_endpoint("svc", src=0x500)
+    first = pair.host.create_endpoint("svc", timeout=1)
+    second = pair.host.create_endpoint("svc", timeout=0)
+    first.close()
+    assert second.dst == 0x500
+    pair.settle()
+    assert pair.remote.endpoints[0].dst == second.src
+
+
+def test_an_endpoint_that_lost_its_channel_goes_over_to_another_when_asked() -> None:
+    pair = bus_pair()
+    servers = [pair.remote.create_endpoint("svc", src=src) for src in (0x500, 0x600)]
+    client = pair.host.create_endpoint("svc", timeout=1)
+    servers[0].close()
+    pair.settle()
+    assert not client.is_bound
+    client.wait_bound(timeout=0)
+    assert client.dst == 0x600
+
+
+def test_a_server_made_again_does_not_answer_the_host_of_before() -> None:
+    """A Linux host says nothing when its endpoint goes; the next one's first message binds the new server."""
+    pair = bus_pair(acknowledge=False)
+    gone: list[Channel] = []
+    pair.remote.on_channel_destroyed(gone.append)
+    for src in (0x40, 0x41):
+        server = pair.remote.create_endpoint("svc")
+        client = pair.host.create_endpoint("svc", src=src, timeout=1)
+        client.send(b"hello")
+        assert server.receive(timeout=1) == b"hello"
+        assert server.dst == src
+        client.close()
+        server.close()
+        pair.settle()
+    assert pair.remote.channels == ()
+    assert gone == [Channel("svc", 0x40), Channel("svc", 0x41)]
+
+
 # -- destruction -------------------------------------------------------------------------------------------------------
 
 

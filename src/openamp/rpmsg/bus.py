@@ -22,55 +22,20 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 
-from openamp.errors import (
-    AddressInUseError,
-    ClosedError,
-    MessageTooLongError,
-    NotBoundError,
-    OpenAMPError,
-    RemoteProtocolError,
-    RpmsgError,
-)
+from openamp.errors import AddressInUseError, ClosedError, OpenAMPError, RpmsgError
 from openamp.rpmsg.buffers import HeldBuffer
-from openamp.rpmsg.endpoint import Callback, Endpoint, Payload, PendingSend, check_address
-from openamp.rpmsg.wire import (
-    ADDR_ANY,
-    DYNAMIC_MIN,
-    NAME_SERVICE_SIZE,
-    NS_ADDR,
-    NS_DESTROY,
-    NameServiceMessage,
-    encode_name,
-)
+from openamp.rpmsg.endpoint import Callback, Endpoint, check_address
+from openamp.rpmsg.names import MAX_CHANNELS, Channel, ChannelCallback, NameService
+from openamp.rpmsg.senders import Payload, PendingSend, Senders
+from openamp.rpmsg.wire import ADDR_ANY, DYNAMIC_MIN, NAME_SERVICE_SIZE, NS_ADDR, encode_name
 
-__all__ = ["Bus", "BusStatistics", "Channel", "ChannelCallback"]
+__all__ = ["DEFAULT_BACKLOG", "Bus", "BusStatistics"]
 
 DEFAULT_BACKLOG = 1024
 """Messages that an endpoint queues before it leaves them in the shared buffers."""
-
-MAX_CHANNELS = 4096
-"""More announced channels than this are a peer gone wild."""
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A service of the peer: its name and the address that it listens at.
-
-    Attributes:
-        name: as text; bytes that are not UTF-8 appear as backslash escapes.
-        dst: the peer's address.
-        wire_name: the name's bytes as announced.
-    """
-
-    name: str
-    dst: int
-    wire_name: bytes = field(default=b"", repr=False, compare=False)
-
-
-ChannelCallback = Callable[[Channel], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +102,9 @@ class Bus(ABC):
         acknowledges: a channel's announcement is answered with the bound endpoint's (an OpenAMP host's part).
         pump: called as `pump(timeout)` to wait for events and hand them to `notified`; it raises the remote's end.
         diagnose: returns what the platform knows of why nothing happens, for the text of a timeout.
+
+    Attributes:
+        name_service: as given.
     """
 
     def __init__(
@@ -150,18 +118,20 @@ class Bus(ABC):
     ) -> None:
         self.name_service = name_service
         self._announces = announces
-        self._acknowledges = acknowledges and name_service
         self._pump = pump
         self._diagnose = diagnose
         self._endpoints: dict[int, Endpoint] = {}
         self._next_address = DYNAMIC_MIN
-        self._channels: dict[tuple[str, int], Channel] = {}
+        self._names = NameService(
+            self, self._endpoints, enabled=name_service, announces=announces, acknowledges=acknowledges
+        )
         self._created_callbacks: list[ChannelCallback] = []
         self._destroyed_callbacks: list[ChannelCallback] = []
         self._ready: deque[Endpoint | _ChannelEvent | _Orphan] = deque()
         self._num_channel_events = 0  # of them in _ready
         self._num_orphans = 0  # of them in _ready
-        self._senders: deque[PendingSend] = deque()
+        self._senders = Senders(self)
+        self._waiting = self._senders.waiting
         self._dispatching = False
         self._turning = 0  # the thread that is inside a turn or the pump, 0: none
         self._error: Exception | None = None  # the first that a turn met, until a call raises it
@@ -172,7 +142,6 @@ class Bus(ABC):
         self._sent = self._bytes_sent = self._received = self._bytes_received = 0
         self._dropped = self._discarded = self._malformed = 0
         self._kicks = self._kicks_suppressed = self._buffer_waits = 0
-        self._announcements_sent = self._announcements_received = 0
 
     # -- the transport's part --------------------------------------------------------------------------------------
 
@@ -269,7 +238,7 @@ class Bus(ABC):
         elif announce and not name:
             raise RpmsgError("only an endpoint with a name can be announced; give it one")
         waits = bool(name) and dst == ADDR_ANY and not announce and not self._announces and timeout != 0
-        if waits and not self.name_service and src == ADDR_ANY:
+        if waits and not self._names.enabled and src == ADDR_ANY:
             raise RpmsgError(
                 f"{name!r} cannot be found by name: the name service was not negotiated (feature bit 0, F_NS); "
                 f"give dst=, or let the remote's resource table offer the feature"
@@ -281,13 +250,11 @@ class Bus(ABC):
             self, name, wire_name, address, dst, callback=callback, backlog=max(backlog, 1), zero_copy=zero_copy
         )
         self._endpoints[address] = endpoint
-        channel = self._find_channel(name, dst) if name else None
-        if channel is not None:
-            self._bind(endpoint, channel)
+        self._names.bind_new(endpoint)
         if self._num_orphans:
             self._adopt(endpoint)
         if announce:
-            self._announce(endpoint)
+            self._names.announce(endpoint)
         if waits and endpoint._dst == ADDR_ANY:
             try:
                 endpoint.wait_bound(timeout=timeout)
@@ -304,7 +271,7 @@ class Bus(ABC):
     @property
     def channels(self) -> tuple[Channel, ...]:
         """The peer's services, in the order in which they became known."""
-        return tuple(self._channels.values())
+        return tuple(self._names.channels.values())
 
     def on_channel_created(self, callback: ChannelCallback) -> ChannelCallback:
         """Calls back with every channel that becomes known from now on; also a decorator.
@@ -343,11 +310,11 @@ class Bus(ABC):
             OpenAMPError: what ended the bus.
         """
         self._check_alive()
-        before = self._received + self._announcements_received
+        before = self._received + self._names.num_received
         self._turns()
         self._raise_errors()
         self._raise_failure()
-        return self._received + self._announcements_received != before
+        return self._received + self._names.num_received != before
 
     def wait(self, *, timeout: float | None = None) -> bool:
         """Waits for what the peer sends, at most `timeout` seconds, and runs callbacks.
@@ -358,12 +325,12 @@ class Bus(ABC):
         Raises:
             Exception: as `poll` does.
         """
-        before = self._received + self._announcements_received
+        before = self._received + self._names.num_received
         if self.poll():
             return True
         expired = self._wait(None if timeout is None else time.monotonic() + timeout)
         self._raise_errors()
-        return not expired or self._received + self._announcements_received != before
+        return not expired or self._received + self._names.num_received != before
 
     def notified(self, notify_id: int | None = None) -> None:
         """Handles the peer's signal; for the pump's owner, with every `Kick` event.
@@ -384,10 +351,7 @@ class Bus(ABC):
         if self._failure is None and not self._closed:
             self._failure = error
             self._shut()
-            for pending in self._senders:
-                pending.done = True
-                pending.error = pending.error or _as_openamp_error(error)
-            self._senders.clear()
+            self._senders.fail_all(_as_openamp_error(error))
 
     def close(self) -> None:
         """Closes all endpoints, announcing their end where a buffer is free; harmless when repeated.
@@ -403,26 +367,27 @@ class Bus(ABC):
         for endpoint in tuple(self._endpoints.values()):
             self._close_endpoint(endpoint)
         self._closed = True
-        self._senders.clear()
+        self._senders.fail_all(ClosedError("the bus was closed while messages waited for a buffer"))
         self._ready.clear()
         self._num_channel_events = self._num_orphans = 0
         self._shut()
 
     def statistics(self) -> BusStatistics:
         """Returns the counts since the bus was made."""
+        announced = self._senders.num_announcements
         return BusStatistics(
-            num_sent=self._sent,
-            bytes_sent=self._bytes_sent,
+            num_sent=self._sent - announced,
+            bytes_sent=self._bytes_sent - announced * NAME_SERVICE_SIZE,
             num_received=self._received,
             bytes_received=self._bytes_received,
             num_dropped=self._dropped,
             num_discarded=self._discarded,
-            num_malformed=self._malformed,
+            num_malformed=self._malformed + self._names.num_malformed,
             num_kicks=self._kicks,
             num_kicks_suppressed=self._kicks_suppressed,
             num_buffer_waits=self._buffer_waits,
-            num_announcements_sent=self._announcements_sent,
-            num_announcements_received=self._announcements_received,
+            num_announcements_sent=announced,
+            num_announcements_received=self._names.num_received,
         )
 
     def __enter__(self) -> Bus:
@@ -448,8 +413,8 @@ class Bus(ABC):
         outer, self._turning = self._turning, threading.get_ident()
         try:
             self._more = more = self._drain()
-            if self._senders:
-                self._flush_senders()
+            if self._waiting:
+                self._senders.flush()
             if self._ready and not self._dispatching:
                 self._dispatch()
                 more = more or bool(self._ready)
@@ -527,86 +492,21 @@ class Bus(ABC):
 
     def _arrived_elsewhere(self, data: bytes, src: int, dst: int) -> None:
         """Takes in a message for an address that no endpoint has."""
-        if dst == NS_ADDR and self.name_service:
-            self._on_name_service(data)
+        if dst == NS_ADDR and self._names.enabled:
+            self._names.arrived(data)
         elif self._num_channel_events and self._num_orphans < DEFAULT_BACKLOG:
             self._num_orphans += 1
             self._ready.append(_Orphan(data, src, dst))
         else:
             self._dropped += 1
 
-    def _bind_by_message(self, endpoint: Endpoint, src: int) -> None:
-        """Binds an endpoint that had no destination to the source of a message that reached it."""
-        if endpoint._wanted_dst not in (ADDR_ANY, src) or src == ADDR_ANY:
-            return
-        endpoint._dst = src
-        endpoint._lost = ""
-        if endpoint.name and (endpoint.name, src) not in self._channels and len(self._channels) < MAX_CHANNELS:
-            self._add_channel(Channel(endpoint.name, src, endpoint._wire_name))
-
-    def _on_name_service(self, data: bytes) -> None:
-        self._announcements_received += 1
-        try:
-            message = NameServiceMessage.parse(data)
-        except RemoteProtocolError:
-            self._malformed += 1  # Linux drops it, too, and goes on
-            return
-        if message.addr == ADDR_ANY:
-            self._malformed += 1
-            return
-        key = (message.text, message.addr)
-        if message.destroy:
-            channel = self._channels.pop(key, None)
-            if channel is not None:
-                self._unbind(channel)
-                self._tell(channel, False)
-            return
-        channel = self._channels.get(key)
-        if channel is None:
-            if len(self._channels) >= MAX_CHANNELS or self._num_channel_events >= 2 * MAX_CHANNELS:
-                self._malformed += 1
-                self._defer(
-                    RemoteProtocolError(
-                        f"the peer announced more than {MAX_CHANNELS} channels; {key[0]!r} at {message.addr:#x} is "
-                        f"ignored; close services that are no longer used",
-                        value=message.addr,
-                        clause="our limit of channels",
-                    )
-                )
-                return
-            channel = Channel(message.text, message.addr, message.name)
-            self._add_channel(channel)
-        for endpoint in self._endpoints.values():
-            if endpoint.name == channel.name and endpoint._dst == channel.dst:
-                self._acknowledge(endpoint, channel)  # it restarted and has forgotten us
-                return
-        for endpoint in self._endpoints.values():
-            if (
-                endpoint._dst == ADDR_ANY
-                and endpoint.name == channel.name
-                and endpoint._wanted_dst in (ADDR_ANY, channel.dst)
-            ):
-                self._bind(endpoint, channel)
-                return
-
-    def _add_channel(self, channel: Channel) -> None:
-        self._channels[channel.name, channel.dst] = channel
-        self._tell(channel, True)
-
-    def _unbind(self, channel: Channel) -> None:
-        lost = f"the peer destroyed the channel {channel.name!r} at {channel.dst:#x}"
-        for endpoint in self._endpoints.values():
-            if endpoint.name == channel.name and endpoint._dst == channel.dst:
-                endpoint._dst = ADDR_ANY
-                endpoint._lost = lost
-                self._fail_senders(
-                    endpoint._src, channel.dst, NotBoundError(f"{lost} while messages to it waited for a buffer")
-                )
-
-    def _tell(self, channel: Channel, created: bool) -> None:
+    def _tell(self, channel: Channel, created: bool) -> bool:
+        if self._num_channel_events >= 2 * MAX_CHANNELS:
+            return False
         if self._created_callbacks or self._destroyed_callbacks:
             self._ready.append(_ChannelEvent(channel, created))
             self._num_channel_events += 1
+        return True
 
     # -- phase 2: dispatching --------------------------------------------------------------------------------------
 
@@ -635,8 +535,8 @@ class Bus(ABC):
 
     def _call_back_channel(self, event: _ChannelEvent) -> None:
         channel = event.channel
-        if not event.created and (channel.name, channel.dst) not in self._channels:
-            self._unbind(channel)  # what was bound by a callback that heard of its creation late
+        if not event.created and (channel.name, channel.dst) not in self._names.channels:
+            self._names.unbind(channel)  # what was bound by a callback that heard of its creation late
         for callback in tuple(self._created_callbacks if event.created else self._destroyed_callbacks):
             try:
                 callback(channel)
@@ -668,7 +568,7 @@ class Bus(ABC):
                 self._received += 1
                 self._bytes_received += len(item.data)
                 if endpoint._dst == ADDR_ANY:
-                    self._bind_by_message(endpoint, item.src)
+                    self._names.bind_by_message(endpoint, item.src)
                 endpoint._queue.append((item.data, item.src))
                 self._ready[at] = endpoint  # its callback, if it has one, runs in the message's turn
 
@@ -678,7 +578,7 @@ class Bus(ABC):
         taken = self._endpoints
         if src != ADDR_ANY:
             check_address(src, "source")
-            if src in taken or (src == NS_ADDR and self.name_service):
+            if src in taken or (src == NS_ADDR and self._names.enabled):
                 owner = repr(taken[src]) if src in taken else "the name service"
                 raise AddressInUseError(
                     f"local address {src:#x} is taken by {owner}; take another one, or ADDR_ANY for any", address=src
@@ -690,44 +590,13 @@ class Bus(ABC):
         self._next_address = address + 1 if address + 1 < ADDR_ANY else DYNAMIC_MIN
         return address
 
-    def _find_channel(self, name: str, dst: int) -> Channel | None:
-        """Returns the channel that an endpoint of this name is for: that address, or the first one nobody has."""
-        if dst != ADDR_ANY:
-            return self._channels.get((name, dst))
-        bound = {endpoint._dst for endpoint in self._endpoints.values() if endpoint.name == name}
-        for channel in self._channels.values():
-            if channel.name == name and channel.dst not in bound:
-                return channel
-        return None
-
-    def _bind(self, endpoint: Endpoint, channel: Channel) -> None:
-        endpoint._dst = channel.dst
-        endpoint._wire_name = channel.wire_name
-        endpoint._lost = ""
-        self._acknowledge(endpoint, channel)
-
-    def _acknowledge(self, endpoint: Endpoint, channel: Channel) -> None:
-        """Tells the peer our address of a channel that it announced."""
-        if self._acknowledges:
-            self._announce(endpoint)
-
-    def _announce(self, endpoint: Endpoint) -> None:
-        if self.name_service:
-            endpoint.announced = True
-            self._send_announcement(endpoint, 0)
-
-    def _send_announcement(self, endpoint: Endpoint, flags: int) -> None:
-        data = NameServiceMessage(endpoint._wire_name, endpoint._src, flags).build()
-        for pending in self._senders:
-            if pending.announces and pending.src == endpoint._src and pending.messages[0] == data:
-                return  # it waits already
-        pending = PendingSend(endpoint._src, NS_ADDR, (data,))
-        pending.announces = True
-        self._enqueue(pending)
+    def _rebind(self, endpoint: Endpoint) -> None:
+        self._names.bind_new(endpoint)
 
     def _close_endpoint(self, endpoint: Endpoint) -> None:
         if endpoint._closed:
             return
+        dst = endpoint._dst
         endpoint._closed = True
         endpoint._dst = ADDR_ANY
         del self._endpoints[endpoint._src]
@@ -737,12 +606,11 @@ class Bus(ABC):
             data = unread.popleft()[0]
             if isinstance(data, HeldBuffer):
                 data.release()
-        self._fail_senders(
-            endpoint._src, ADDR_ANY, ClosedError(f"{endpoint!r} was closed while its messages waited for a buffer")
-        )
-        if endpoint.announced and self._failure is None and not self._closed:
+        closed = ClosedError(f"{endpoint!r} was closed while its messages waited for a buffer")
+        self._senders.fail(endpoint._src, ADDR_ANY, closed)
+        if self._failure is None and not self._closed:
             try:
-                self._send_announcement(endpoint, NS_DESTROY)
+                self._names.closed(endpoint, dst)
             except OpenAMPError as error:
                 self.fail(error)  # the endpoint is closed all the same
 
@@ -750,58 +618,26 @@ class Bus(ABC):
 
     def _enqueue(self, pending: PendingSend) -> None:
         self._check_alive()
-        self._senders.append(pending)
-        self._flush_senders()
-        if not pending.done and not pending.announces:
+        self._senders.add(pending)
+        if not pending.done:
             self._buffer_waits += 1
 
     def _cancel(self, pending: PendingSend) -> None:
-        if pending in self._senders:
-            self._senders.remove(pending)
+        self._senders.cancel(pending)
+
+    def _fail_senders(self, src: int, dst: int, error: OpenAMPError) -> None:
+        self._senders.fail(src, dst, error)
 
     def _commit(self, token: int, src: int, dst: int, length: int) -> None:
         self._check_alive()
-        if self._senders:  # not before those that came first
-            self._enqueue(PendingSend(src, dst, (), token, length))
+        if self._waiting:  # not before those that came first
+            self._senders.add(PendingSend(src, dst, (), token=token, length=length))
         else:
             self._send_buffer(token, src, dst, length)
 
-    def _flush_senders(self) -> None:
-        """Sends for those who wait, oldest first, as far as the buffers go."""
-        senders = self._senders
-        while senders:
-            pending = senders[0]
-            try:
-                if pending.token >= 0:
-                    self._send_buffer(pending.token, pending.src, pending.dst, pending.length)
-                elif not self._advance(pending):
-                    self._want_buffer(True)
-                    if not self._advance(pending):  # none came before the peer knew of our want either
-                        return
-            except MessageTooLongError as error:  # the remote learns a buffer's size when it gets it
-                pending.error = error
-            pending.done = True
-            senders.popleft()
-        self._want_buffer(False)
-
-    def _advance(self, pending: PendingSend) -> bool:
-        """Sends what it can; True when nothing is left."""
-        before = pending.sent
-        pending.sent = self._try_send_many(pending.src, pending.dst, pending.messages, before)
-        if pending.announces and pending.sent > before:  # counted by themselves
-            self._announcements_sent += 1
-            self._sent -= 1
-            self._bytes_sent -= NAME_SERVICE_SIZE
-        return pending.sent == len(pending.messages)
-
-    def _fail_senders(self, src: int, dst: int, error: OpenAMPError) -> None:
-        """Ends what waits for a buffer from `src` to `dst` (ADDR_ANY: to all); announcements go on."""
-        for pending in [p for p in self._senders if p.src == src and dst in (ADDR_ANY, p.dst) and not p.announces]:
-            pending.error = error
-            pending.done = True
-            if pending.token >= 0:
-                self._unborrow(pending.token)
-            self._senders.remove(pending)
+    def _send_announcement(self, src: int, data: bytes) -> None:
+        if not self._senders.announcing(src, data):
+            self._senders.add(PendingSend(src, NS_ADDR, (data,), announces=True))
 
 
 def _as_openamp_error(error: Exception) -> OpenAMPError:

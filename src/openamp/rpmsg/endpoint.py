@@ -19,12 +19,10 @@ from openamp.errors import (
     WouldBlock,
 )
 from openamp.rpmsg.buffers import BorrowedBuffer, BufferOwner, HeldBuffer
+from openamp.rpmsg.senders import Payload, PendingSend, Transmitter
 from openamp.rpmsg.wire import ADDR_ANY, HEADER_SIZE
 
-__all__ = ["Callback", "Carrier", "Endpoint", "Message", "Payload", "PendingSend", "as_payload"]
-
-Payload = bytes | bytearray | memoryview
-"""What can be sent: bytes, or anything else that gives a `memoryview` of contiguous memory."""
+__all__ = ["Callback", "Carrier", "Endpoint", "Message", "as_payload", "check_address"]
 
 Callback = Callable[["Endpoint", Any, int], object]
 """Called with (endpoint, data, src): `data` is bytes, or a HeldBuffer at an endpoint made with `zero_copy`."""
@@ -38,31 +36,7 @@ class Message(NamedTuple):
     dst: int
 
 
-class PendingSend:
-    """Messages of one call that wait for transmit buffers, in the bus's one queue of senders.
-
-    Attributes:
-        messages: the payloads; the first `sent` of them are on their way.
-        done: nothing is left to do; `error` says whether it failed.
-        announces: this is the bus's own message to the peer's name service.
-        token: a borrowed buffer that holds the one message already, with `length` bytes of payload, or -1.
-    """
-
-    __slots__ = ("announces", "done", "dst", "error", "length", "messages", "sent", "src", "token")
-
-    def __init__(self, src: int, dst: int, messages: Sequence[Payload], token: int = -1, length: int = 0) -> None:
-        self.src = src
-        self.dst = dst
-        self.messages = messages
-        self.sent = 0
-        self.token = token
-        self.length = length
-        self.announces = False
-        self.done = False
-        self.error: OpenAMPError | None = None
-
-
-class Carrier(BufferOwner, Protocol):
+class Carrier(BufferOwner, Transmitter, Protocol):
     """What an endpoint needs of its bus. Only `_wait` waits."""
 
     @property
@@ -70,9 +44,6 @@ class Carrier(BufferOwner, Protocol):
 
     def _try_send(self, src: int, dst: int, data: Payload) -> bool:
         """Sends one message, or returns False when there is no buffer or others wait for one."""
-
-    def _try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
-        """Sends as many messages as there are buffers, from `messages[start]`; returns the index behind the last."""
 
     def _enqueue(self, pending: PendingSend) -> None:
         """Lets messages wait for buffers behind those that wait already."""
@@ -98,8 +69,8 @@ class Carrier(BufferOwner, Protocol):
     def _defer(self, error: Exception) -> None:
         """Keeps an error for the next call that waits or polls."""
 
-    def _want_buffer(self, wanted: bool) -> None:
-        """Asks the peer to signal free transmit buffers, or no longer."""
+    def _rebind(self, endpoint: Endpoint) -> None:
+        """Binds the endpoint to a channel of its name that nobody has, if there is one."""
 
     def _close_endpoint(self, endpoint: Endpoint) -> None:
         """Takes the endpoint out of the bus and announces its end where it was announced."""
@@ -399,6 +370,9 @@ class Endpoint:
     def wait_bound(self, *, timeout: float | None = None) -> None:
         """Waits until the endpoint has a destination.
 
+        An endpoint whose channel was destroyed does not go over to another channel of the name by itself; this call
+        lets it.
+
         Raises:
             TimeoutExpired: when nobody announced the name or wrote to the endpoint in time.
             ClosedError: when the endpoint is closed.
@@ -406,6 +380,8 @@ class Endpoint:
         bus = self._bus
         deadline = _deadline(timeout)
         expired = False
+        if self._dst == ADDR_ANY and not self._closed:
+            bus._rebind(self)
         while self._dst == ADDR_ANY:
             bus._turn()
             self._check_open()
@@ -476,8 +452,7 @@ class Endpoint:
     ) -> None:
         """Waits in the queue of senders until all messages are sent."""
         bus = self._bus
-        pending = PendingSend(src, dst, messages)
-        pending.sent = sent
+        pending = PendingSend(src, dst, messages, sent=sent)
         bus._enqueue(pending)
         deadline = _deadline(timeout)
         expired = False

@@ -22,7 +22,8 @@ from openamp.errors import AddressError, ClosedError, MessageTooLongError, Remot
 from openamp.memory import MemoryMap
 from openamp.rpmsg.buffers import HeldBuffer
 from openamp.rpmsg.bus import Bus
-from openamp.rpmsg.endpoint import Payload, as_payload
+from openamp.rpmsg.endpoint import as_payload
+from openamp.rpmsg.senders import Payload
 from openamp.rpmsg.wire import ADDR_ANY, HEADER, HEADER_SIZE
 from openamp.virtio.device import VIRTIO_RPMSG_F_NS
 from openamp.virtio.virtqueue import DeviceQueue, DriverQueue
@@ -105,7 +106,7 @@ class VirtioBus(Bus):
         self._received += 1
         self._bytes_received += length
         if endpoint._dst == ADDR_ANY:
-            self._bind_by_message(endpoint, src)
+            self._names.bind_by_message(endpoint, src)
         queue = endpoint._queue
         if endpoint._callback is not None:
             self._ready.append(endpoint)
@@ -291,7 +292,7 @@ class HostBus(VirtioBus):
     def _try_send(self, src: int, dst: int, data: Payload) -> bool:
         if type(data) is not bytes:
             data = as_payload(data)
-        if self._senders or not self._put(src, dst, data, len(data)):
+        if self._waiting or not self._put(src, dst, data, len(data)):
             return False
         self._signal(self._h2r.publish(), self._notify_ids[1])
         return True
@@ -324,7 +325,7 @@ class HostBus(VirtioBus):
         self._signal(self._h2r.publish(), self._notify_ids[1])
 
     def _want_buffer(self, wanted: bool) -> None:
-        if wanted == self._wanting or self._shut_down or (self._senders and not wanted):
+        if wanted == self._wanting or self._shut_down or (self._waiting and not wanted):
             return
         self._wanting = wanted
         if wanted:
@@ -485,7 +486,7 @@ class RemoteBus(VirtioBus):
     def _try_send(self, src: int, dst: int, data: Payload) -> bool:
         if type(data) is not bytes:
             data = as_payload(data)
-        if self._senders or not self._put(src, dst, data, len(data)):
+        if self._waiting or not self._put(src, dst, data, len(data)):
             return False
         self._signal(self._r2h.publish(), self._notify_ids[0])
         return True
@@ -519,7 +520,7 @@ class RemoteBus(VirtioBus):
         self._signal(self._r2h.publish(), self._notify_ids[0])
 
     def _want_buffer(self, wanted: bool) -> None:
-        if wanted == self._wanting or self._shut_down or (self._senders and not wanted):
+        if wanted == self._wanting or self._shut_down or (self._waiting and not wanted):
             return
         self._wanting = wanted
         if wanted:

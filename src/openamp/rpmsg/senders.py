@@ -1,0 +1,137 @@
+"""Those who wait for a transmit buffer: one queue for the whole bus, so that nobody overtakes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from openamp.errors import MessageTooLongError, OpenAMPError
+from openamp.rpmsg.wire import ADDR_ANY
+
+__all__ = ["Payload", "PendingSend", "Senders", "Transmitter"]
+
+Payload = bytes | bytearray | memoryview
+"""What can be sent: bytes, or anything else that gives a `memoryview` of contiguous memory."""
+
+
+class PendingSend:
+    """Messages of one call that wait for transmit buffers.
+
+    Attributes:
+        messages: the payloads; the first `sent` of them are on their way.
+        done: nothing is left to do; `error` says whether it failed.
+        announces: this is the bus's own message to the peer's name service.
+        token: a borrowed buffer that holds the one message already, with `length` bytes of payload, or -1.
+    """
+
+    __slots__ = ("announces", "done", "dst", "error", "length", "messages", "sent", "src", "token")
+
+    def __init__(
+        self,
+        src: int,
+        dst: int,
+        messages: Sequence[Payload],
+        *,
+        sent: int = 0,
+        token: int = -1,
+        length: int = 0,
+        announces: bool = False,
+    ) -> None:
+        self.src = src
+        self.dst = dst
+        self.messages = messages
+        self.sent = sent
+        self.token = token
+        self.length = length
+        self.announces = announces
+        self.done = False
+        self.error: OpenAMPError | None = None
+
+
+class Transmitter(Protocol):
+    """What sends in the end: the transport."""
+
+    def _try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
+        """Sends as many messages as there are buffers, from `messages[start]`; returns the index behind the last."""
+
+    def _send_buffer(self, token: int, src: int, dst: int, length: int) -> None:
+        """Sends a borrowed buffer whose payload is written."""
+
+    def _unborrow(self, token: int) -> None:
+        """Takes a borrowed buffer back unsent."""
+
+    def _want_buffer(self, wanted: bool) -> None:
+        """Asks the peer to signal free transmit buffers, or no longer."""
+
+
+class Senders:
+    """The queue.
+
+    Attributes:
+        waiting: oldest first; whoever sends past the queue looks whether it is empty.
+        num_announcements: how many of the bus's own messages went out.
+    """
+
+    def __init__(self, transmitter: Transmitter) -> None:
+        self.waiting: deque[PendingSend] = deque()
+        self.num_announcements = 0
+        self._transmitter = transmitter
+
+    def add(self, pending: PendingSend) -> None:
+        """Sends at once what can be sent in its turn; the rest waits."""
+        self.waiting.append(pending)
+        self.flush()
+
+    def cancel(self, pending: PendingSend) -> None:
+        """Takes waiting messages out again."""
+        if pending in self.waiting:
+            self.waiting.remove(pending)
+
+    def flush(self) -> None:
+        """Sends for those who wait, oldest first, as far as the buffers go."""
+        waiting, transmitter = self.waiting, self._transmitter
+        while waiting:
+            pending = waiting[0]
+            try:
+                if pending.token >= 0:
+                    transmitter._send_buffer(pending.token, pending.src, pending.dst, pending.length)
+                elif not self._advance(pending):
+                    transmitter._want_buffer(True)
+                    if not self._advance(pending):  # none came before the peer knew of our want either
+                        return
+            except MessageTooLongError as error:  # the remote learns a buffer's size when it gets it
+                pending.error = error
+            pending.done = True
+            waiting.popleft()
+        transmitter._want_buffer(False)
+
+    def _advance(self, pending: PendingSend) -> bool:
+        """Sends what it can; True when nothing is left."""
+        before = pending.sent
+        pending.sent = self._transmitter._try_send_many(pending.src, pending.dst, pending.messages, before)
+        if pending.announces:
+            self.num_announcements += pending.sent - before
+        return pending.sent == len(pending.messages)
+
+    def announcing(self, src: int, data: bytes) -> bool:
+        """Whether this announcement waits already."""
+        return any(p.announces and p.src == src and p.messages[0] == data for p in self.waiting)
+
+    def fail(self, src: int, dst: int, error: OpenAMPError) -> None:
+        """Ends what waits for a buffer from `src` to `dst` (ADDR_ANY: to all); announcements go on."""
+        for pending in [p for p in self.waiting if p.src == src and dst in (ADDR_ANY, p.dst) and not p.announces]:
+            self._end(pending, error)
+            self.waiting.remove(pending)
+
+    def fail_all(self, error: OpenAMPError) -> None:
+        """Ends everything that waits."""
+        for pending in self.waiting:
+            self._end(pending, error)
+        self.waiting.clear()
+
+    def _end(self, pending: PendingSend, error: OpenAMPError) -> None:
+        pending.error = error
+        pending.done = True
+        if pending.token >= 0:
+            self._transmitter._unborrow(pending.token)
