@@ -166,7 +166,9 @@ def place(
     for segment in image.segments:
         room.reserve(segment.da, segment.size, f"segment {segment.name}")
     if image.resource_table is not None:
-        room.reserve(image.resource_table.da, len(image.resource_table.data), "the resource table")
+        section = image.resource_table
+        for da in {section.da, section.live_da(memory)}:
+            room.reserve(da, len(section.data), "the resource table")
     entries = list(enumerate(table.entries))
     for _, entry in entries:
         if isinstance(entry, Trace) and entry.da != ADDR_ANY:

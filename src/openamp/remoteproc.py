@@ -413,13 +413,14 @@ class RemoteProc:
         self._traces = ()
         if table is None or section is None:
             return
+        da = section.live_da(self.memory)
         try:
-            view = self.memory.view(section.da, len(section.data))
+            view = self.memory.view(da, len(section.data))
         except AddressError as error:
             raise AddressError(
-                f"the resource table's address {section.da:#x} is not in the remote's memory "
+                f"the resource table's address {da:#x} is not in the remote's memory "
                 f"({self.memory.describe()}); correct the section's load address",
-                da=section.da,
+                da=da,
                 size=len(section.data),
             ) from error
         view[:] = section.data
@@ -438,6 +439,9 @@ class RemoteProc:
                 vdev.gfeatures = placed.vdev.dfeatures & VIRTIO_RPMSG_F_NS
                 vdev.status = VirtioStatus.ACKNOWLEDGE | VirtioStatus.DRIVER
         self._live = live
+        if da != section.da and self.memory.find(section.da, len(view)) is not None:
+            # Start-up code that copies its data from where it was loaded brings our answers along.
+            self.memory.write(section.da, view)
         found: list[TraceBuffer] = []
         for entry in table.entries:
             if isinstance(entry, Trace) and self.memory.find(entry.da, entry.len) is not None and entry.len:

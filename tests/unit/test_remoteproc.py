@@ -355,6 +355,23 @@ def test_a_table_outside_the_memory() -> None:
         RemoteProc(FakePlatform()).boot(image)
 
 
+def test_a_table_that_start_up_code_copies_is_answered_in_both_places() -> None:
+    platform = FakePlatform()
+    data = rpmsg_table(num=8, align=16).build()
+    image = FirmwareImage(
+        name="copied.elf",
+        segments=(Segment(da=TABLE, size=len(data), data=data, va=0x4000, name="data"),),
+        resource_table=TableSection(data=data, da=TABLE, section_address=0x4000),
+    )
+    rproc = RemoteProc(platform)
+    rproc.boot(image)
+    assert rproc.live_table is not None
+    live, loaded = (platform.memory.read(address, len(data)) for address in (0x4000, TABLE))
+    assert ResourceTable.parse(live).vdevs[0].vrings == ResourceTable.parse(loaded).vdevs[0].vrings
+    assert ResourceTable.parse(live).vdevs[0].status == 7
+    assert ResourceTable.parse(live).vdevs[0].vrings[0].da >= POOL
+
+
 def test_segments_that_overwrite_each_other() -> None:
     twice = tuple(Segment(da=CODE, size=4, data=name.encode() * 4, va=CODE, name=name) for name in "ab")
     image = FirmwareImage(name="twice.elf", segments=twice)

@@ -148,7 +148,8 @@ class LoopbackPlatform:
 
     def start(self, image: FirmwareImage, notify_ids: Sequence[int]) -> None:
         """Starts the remote's program, or lets `openamp.serve("loopback")` find us."""
-        self._link = LoopbackRemote(self.memory, image.resource_table.da if image.resource_table else 0)
+        section = image.resource_table
+        self._link = LoopbackRemote(self.memory, section.live_da(self.memory) if section else 0)
         if self._program is not None:
             self._thread = threading.Thread(
                 target=self._run, args=(self._program, self._link), name=f"remote {image.name}", daemon=True
