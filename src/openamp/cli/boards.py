@@ -76,8 +76,11 @@ def _print_table(found: list[Board]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     table.add_column("board", no_wrap=True, style="bold")
     table.add_column("core", no_wrap=True)
-    table.add_column("memory", no_wrap=True)
-    table.add_column("mailbox", no_wrap=True)
+    out = console()
+    roomy = out.width >= 72
+    if roomy:
+        table.add_column("memory", no_wrap=True)
+        table.add_column("mailbox", no_wrap=True)
     table.add_column("firmware", overflow="fold")
     for board in found:
         memory = [
@@ -87,11 +90,9 @@ def _print_table(found: list[Board]) -> None:
         table.add_row(
             Text(printable(board.name)),
             board.core.name,
-            Text("\n".join(memory)),
-            board.mailbox.type,
+            *((Text("\n".join(memory)), Text(board.mailbox.type)) if roomy else ()),
             ", ".join(_shipped(board)) or "none",
         )
-    out = console()
     out.print(table)
     out.print("\nopenamp boards BOARD shows one in full; a board file of your own is given by its path.")
 

@@ -22,6 +22,9 @@ from openamp.virtio.device import VIRTIO_RPMSG_F_NS, vring_size
 __all__ = ["show"]
 
 MAX_ROWS = 200
+NARROW = 76
+"""Columns below which the table of segments keeps to the essential."""
+
 _DIRECTIONS = ("remote to host", "host to remote")
 _LEGACY = {4: "legacy memory or TI custom interrupts", 5: "legacy checksum or TI custom interrupts"}
 
@@ -76,13 +79,17 @@ def _show_segments(out: Console, found: Findings) -> None:
         out.print("  none: there is nothing to load")
         return
     moved = any(s.va != s.da for s in segments)
-    titles = [("address", "left"), ("in memory", "right"), ("in file", "right"), ("flags", "left")]
-    grid = _grid(*titles, *([("runs at", "left")] if moved else []), ("at file offset", "right"), ("name", "left"))
+    roomy = out.width >= NARROW
+    titles = [("address", "left"), ("in memory", "right")]
+    titles += [("in file", "right"), ("flags", "left")] if roomy else []
+    titles += [("runs at", "left")] if moved else []
+    titles += [("at file offset", "right")] if roomy else []
+    grid = _grid(*titles, ("name", "left"))
     for segment in segments[:MAX_ROWS]:
-        cells = [f"{segment.da:#010x}", human_size(segment.size), human_size(len(segment.data)), str(segment.flags)]
-        if moved:
-            cells.append(f"{segment.va:#010x}" if segment.va != segment.da else "")
-        cells.append("" if segment.offset is None else f"{segment.offset:#x}")
+        cells = [f"{segment.da:#010x}", human_size(segment.size)]
+        cells += [human_size(len(segment.data)), str(segment.flags)] if roomy else []
+        cells += [f"{segment.va:#010x}" if segment.va != segment.da else ""] if moved else []
+        cells += ["" if segment.offset is None else f"{segment.offset:#x}"] if roomy else []
         grid.add_row(*cells, Text(printable(segment.name)))
     out.print(grid)
     _more(out, len(segments))
