@@ -15,6 +15,7 @@ autodoc_typehints = "description"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # an "Attributes" section does not define the attributes a second time
 myst_heading_anchors = 3
 myst_fence_as_directive = ["mermaid"]
 # Docstrings are Markdown where they have tables and code; napoleon handles their sections.
