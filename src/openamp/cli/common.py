@@ -27,15 +27,16 @@ __all__ = [
     "ExitCode",
     "FormatOption",
     "JsonOption",
+    "board_for",
     "console",
     "crash_document",
     "error_document",
     "exit_code_of",
+    "find_board",
     "guarded",
     "human_size",
     "open_image",
     "parse_number",
-    "pick_board",
     "print_json",
     "printable",
 ]
@@ -192,18 +193,25 @@ def guarded(*, json_lines: bool = False) -> Callable[[Callable[P, None]], Callab
     return wrap
 
 
-def open_image(name: str, *, format: str | None, base: str | None, board: str | None = None) -> FirmwareImage:
-    """Opens an image named on the command line: a path, or the name of an application that comes with the package."""
+def open_image(name: str, *, format: str | None, base: str | None, board: Board | None = None) -> FirmwareImage:
+    """Opens an image named on the command line: a path, or the name of an application that comes with the package.
+
+    Raises:
+        ImageError: it cannot be used, or there is neither such a file nor such an application.
+        OSError: the file cannot be read; names the file.
+    """
+    from openamp import images
     from openamp.firmware import load_image
 
     address = None if base is None else parse_number(base, "--base")
-    if os.sep not in name and not os.path.exists(name):
-        from openamp import images
-
-        where = board or DEFAULT_BOARD
-        if where in images.boards() and name in images.apps(where):
-            return load_image(images.path(name, where))
-    return load_image(name, format=format, base=address)
+    where = board.name if board is not None else DEFAULT_BOARD
+    if not os.path.exists(name) and os.sep not in name and "." not in name and where in images.boards():
+        return load_image(images.path(name, where))
+    try:
+        return load_image(name, format=format, base=address)
+    except OSError as error:
+        error.filename = error.filename or name
+        raise
 
 
 def parse_number(text: str, option: str) -> int:
@@ -217,19 +225,26 @@ def parse_number(text: str, option: str) -> int:
     return value
 
 
-def pick_board(board: str | None, image: FirmwareImage | None) -> Board:
-    """Returns the named board; without a name the first that the image fits.
+def find_board(name: str | None) -> Board | None:
+    """Returns the board named on the command line, or None where none is.
 
     Raises:
-        BoardError: no such board, or none fits.
+        BoardError: no such board, or its file is broken.
+    """
+    from openamp.platforms.emulated.board import load_board
+
+    return None if name is None else load_board(name)
+
+
+def board_for(image: FirmwareImage) -> Board:
+    """Returns the first board that the image fits.
+
+    Raises:
+        BoardError: it fits none.
     """
     from openamp.errors import BoardError
     from openamp.platforms.emulated.board import boards_for, list_boards, load_board
 
-    if board is not None:
-        return load_board(board)
-    if image is None:
-        return load_board(DEFAULT_BOARD)
     fitting = boards_for(image)
     if not fitting:
         raise BoardError(

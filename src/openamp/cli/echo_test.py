@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from openamp.cli.common import (
+    DEFAULT_BOARD,
     BaseOption,
     BoardOption,
     ExitCode,
     FormatOption,
     JsonOption,
+    board_for,
     console,
+    find_board,
     guarded,
     open_image,
-    pick_board,
     print_json,
     printable,
 )
@@ -79,30 +81,37 @@ def echo_test(
     Exit status: 0 when all came back unchanged, 1 when one did not or the remote crashed, 4 when none came in time.
     """
     import openamp
+    from openamp import images
     from openamp.cli.live import ECHO_SERVICE, ask_to_end
+    from openamp.firmware import load_image
 
     begin = time.monotonic()
     wanted = None if sizes is None else parse_sizes(sizes)
-    opened = None if image is None else open_image(image, format=format, base=base, board=board)
-    chosen = pick_board(board, opened)
+    named = find_board(board)
+    if image is None:
+        opened = load_image(images.path("echo", named.name if named else DEFAULT_BOARD))
+    else:
+        opened = open_image(image, format=format, base=base, board=named)
+    chosen = named or board_for(opened)
     with openamp.open("emulated", board=chosen) as rproc:
-        rproc.boot(opened if opened is not None else open_image("echo", format=None, base=None, board=chosen.name))
+        rproc.boot(opened)
         booted = time.monotonic() - begin
         endpoint = rproc.create_endpoint(service, timeout=timeout)
         bound = time.monotonic() - begin
         addresses = {"src": endpoint.src, "dst": endpoint.dst, "mtu": endpoint.mtu}
         plan = check_sizes(wanted or range(1, endpoint.mtu + 1), endpoint.mtu)
         result = echo(endpoint, plan, count, timeout)
-        ended = ask_to_end(rproc, grace=min(timeout, 2.0)) if service == ECHO_SERVICE else None
-        name = rproc.image.name if rproc.image is not None else ""
+        asked = service == ECHO_SERVICE
+        ended = ask_to_end(rproc, grace=min(timeout, 2.0)) if asked else None
         document = {
-            "image": name,
+            "image": opened.name,
             "board": chosen.name,
             "service": service,
             **addresses,
             "boot_s": round(booted, 6),
             "bound_s": round(bound, 6),
             **_figures(result, plan),
+            "shutdown_asked": asked,
             "graceful_shutdown_s": None if ended is None else round(ended, 6),
         }
     if as_json:
@@ -216,11 +225,10 @@ def _show(document: dict[str, Any], result: EchoResult) -> None:
     for line in _bars(document["histogram_us"], out.width, (out.encoding or "").lower().startswith("utf")):
         out.print(line, no_wrap=True, overflow="crop")
     ended = document["graceful_shutdown_s"]
-    out.print(
-        "  the firmware did not answer the shutdown message; the core was put into reset"
-        if ended is None
-        else f"  the firmware ended gracefully {_time(ended * 1e6)} after the shutdown message"
-    )
+    if ended is not None:
+        out.print(f"  the firmware ended gracefully {_time(ended * 1e6)} after the shutdown message")
+    elif document["shutdown_asked"]:
+        out.print("  the firmware did not end after the shutdown message; the core was put into reset")
 
 
 def _explain(mismatch: Mismatch) -> str:

@@ -13,9 +13,10 @@ from openamp.cli.common import (
     ExitCode,
     FormatOption,
     JsonOption,
+    board_for,
+    find_board,
     guarded,
     open_image,
-    pick_board,
 )
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ def run(
     from openamp.cli.live import Interrupts, Reporter
 
     reporter = Reporter(as_json=as_json)
-    opened = open_image(image, format=format, base=base, board=board)
-    chosen = pick_board(board, opened)
+    named = find_board(board)
+    opened = open_image(image, format=format, base=base, board=named)
+    chosen = named or board_for(opened)
     with Interrupts() as interrupts, openamp.open("emulated", board=chosen) as rproc:
         reporter.follow(rproc)
         text = f"boot {opened.name} on {chosen.name} ({chosen.core.name})"
@@ -112,7 +114,7 @@ def _follow(
                 return ExitCode.TIMEOUT
             if not rproc.wait(timeout=left):
                 reporter.flush()
-        reporter.event("interrupt", "Ctrl-C: shutting down (once more: at once)", style="bold")
+        reporter.event("interrupt", "interrupted: shutting down (once more: at once)", style="bold")
         _shut_down(rproc, reporter, interrupts, grace)
         return ExitCode.OK if interrupts.count < 2 else ExitCode.INTERRUPTED
     except RemoteCrashed as error:
