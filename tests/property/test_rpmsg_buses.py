@@ -40,8 +40,8 @@ class Messages(RuleBasedStateMachine):
     def other(self, side: str) -> str:
         return SIDES[side == "host"]
 
-    def targets(self, side: str) -> list[int]:
-        return sorted(addr for at, addr in self.open if at == self.other(side))
+    def addresses(self, side: str) -> list[int]:
+        return sorted(addr for at, addr in self.open if at == side)
 
     def check(self, key: tuple[str, int], data: bytes, src: int | None = None) -> None:
         queue = self.expected[key]
@@ -60,7 +60,7 @@ class Messages(RuleBasedStateMachine):
             self.check(key, payload, src)
             back = (self.other(key[0]), src)
             if echo and back in self.open and len(payload) > 4:  # an echo is not echoed
-                self.send_waiting(key[0], ept.src, src, self.message(0))
+                self.send_waiting(key, src, self.message(0))
 
         return called
 
@@ -98,28 +98,31 @@ class Messages(RuleBasedStateMachine):
 
     # -- sending --
 
-    def send_waiting(self, side: str, src: int, dst: int, data: bytes) -> None:
-        """Sends with a deadline in the past: takes what can be had at once."""
-        entry = (data, src)
-        self.expected[self.other(side), dst].append(entry)
-        bus_ept = next(ept for (at, _), ept in self.open.items() if at == side)
+    def send_waiting(self, key: tuple[str, int], dst: int, data: bytes) -> None:
+        """Sends with a deadline in the past, so that it waits for one turn of the other side at most."""
+        entry = (data, key[1])
+        target = (self.other(key[0]), dst)
+        self.expected[target].append(entry)
         try:
-            bus_ept.send_offchannel(src, dst, data, timeout=0)
+            self.open[key].send_to(data, dst, timeout=0)
         except TimeoutExpired:
-            self.expected[self.other(side), dst].remove(entry)
+            self.expected[target].remove(entry)
+
+    def draw_send(self, side: str, data: st.DataObject) -> tuple[Endpoint, int]:
+        src = data.draw(st.sampled_from(self.addresses(side)))
+        return self.open[side, src], data.draw(st.sampled_from(self.addresses(self.other(side))))
 
     @precondition(lambda self: {side for side, _ in self.open} == set(SIDES))
     @rule(side=SIDE, size=st.integers(0, 40), data=st.data(), num=st.integers(1, 12))
     def send(self, side: str, size: int, data: st.DataObject, num: int) -> None:
-        dst = data.draw(st.sampled_from(self.targets(side)))
+        ept, dst = self.draw_send(side, data)
         for _ in range(num):
-            self.send_waiting(side, 99, dst, self.message(size))
+            self.send_waiting((side, ept.src), dst, self.message(size))
 
     @precondition(lambda self: {side for side, _ in self.open} == set(SIDES))
     @rule(side=SIDE, data=st.data())
     def try_send(self, side: str, data: st.DataObject) -> None:
-        dst = data.draw(st.sampled_from(self.targets(side)))
-        ept = next(ept for (at, _), ept in self.open.items() if at == side)
+        ept, dst = self.draw_send(side, data)
         # Callbacks may send while it looks for a buffer: it comes behind them.
         payload = self.message(0)
         try:
@@ -131,16 +134,18 @@ class Messages(RuleBasedStateMachine):
     @precondition(lambda self: {side for side, _ in self.open} == set(SIDES))
     @rule(side=SIDE, data=st.data(), num=st.integers(1, 20))
     def send_many(self, side: str, data: st.DataObject, num: int) -> None:
-        dst = data.draw(st.sampled_from(self.targets(side)))
+        ept, dst = self.draw_send(side, data)
         batch = [self.message(i % 30) for i in range(num)]
-        entries = [(payload, 98) for payload in batch]
+        entries = [(payload, ept.src) for payload in batch]
         self.expected[self.other(side), dst].extend(entries)
-        with self.buses[side].create_endpoint(src=98, dst=dst) as ept:
-            try:
-                ept.send_many(batch, timeout=0)
-            except TimeoutExpired as error:
-                for entry in entries[error.completed :]:
-                    self.expected[self.other(side), dst].remove(entry)
+        bound, ept._dst = ept._dst, dst
+        try:
+            ept.send_many(batch, timeout=0)
+        except TimeoutExpired as error:
+            for entry in entries[error.completed :]:
+                self.expected[self.other(side), dst].remove(entry)
+        finally:
+            ept._dst = bound
 
     @precondition(lambda self: self.open and len(self.borrowed) < 2)
     @rule(data=st.data(), size=st.integers(0, 48))
@@ -158,7 +163,7 @@ class Messages(RuleBasedStateMachine):
     def end_borrow(self, data: st.DataObject, give_up: bool) -> None:
         at = data.draw(st.integers(0, len(self.borrowed) - 1))
         side, buffer = self.borrowed.pop(at)
-        targets = self.targets(side)
+        targets = self.addresses(self.other(side))
         if give_up or not targets:
             buffer.release()
             return

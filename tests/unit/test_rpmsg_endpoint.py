@@ -341,6 +341,18 @@ def test_backlog_leaves_messages_in_the_buffers_and_loses_none(link: Link) -> No
     assert other.receive(timeout=1) == b"free again"
 
 
+def test_backlog_by_itself_is_bounded_in_bytes() -> None:
+    pair = bus_pair(num=NUM, h2r_size=0x10010)
+    link = Link(pair, pair.host, pair.remote)
+    fixed = pair.remote.create_endpoint(src=0x21, backlog=7)
+    assert 50_000 < link.far._backlog < 60_000
+    link.near.send(bytes(0xFFFF))
+    pair.remote.poll()
+    assert 500 < link.far._backlog < 520
+    assert pair.remote.create_endpoint()._backlog == link.far._backlog
+    assert fixed._backlog == 7
+
+
 def test_the_last_buffers_serve_others_while_one_endpoint_is_at_its_backlog(link: Link) -> None:
     link.far.close()
     link.far_bus.create_endpoint(src=0x20, backlog=1)

@@ -32,10 +32,16 @@ from openamp.rpmsg.names import MAX_CHANNELS, Channel, ChannelCallback, NameServ
 from openamp.rpmsg.senders import Payload, PendingSend, Senders
 from openamp.rpmsg.wire import ADDR_ANY, DYNAMIC_MIN, NAME_SERVICE_SIZE, NS_ADDR, encode_name
 
-__all__ = ["DEFAULT_BACKLOG", "Bus", "BusStatistics"]
+__all__ = ["Bus", "BusStatistics"]
 
-DEFAULT_BACKLOG = 1024
-"""Messages that an endpoint queues before it leaves them in the shared buffers."""
+BACKLOG_BYTES = 32 << 20
+"""Memory that an endpoint's queue may take before messages are left in the shared buffers."""
+
+MESSAGE_OVERHEAD = 128
+"""What a queued message takes besides its payload, about."""
+
+MAX_ORPHANS = 1024
+"""Messages that may wait for the endpoint that a channel's callback is about to make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,8 @@ class Bus(ABC):
         self._ready: deque[Endpoint | _ChannelEvent | _Orphan] = deque()
         self._num_channel_events = 0  # of them in _ready
         self._num_orphans = 0  # of them in _ready
+        self._longest = 512  # of the messages received, or a little more
+        self._backlog = _backlog(self._longest)
         self._senders = Senders(self)
         self._waiting = self._senders.waiting
         self._dispatching = False
@@ -201,7 +209,7 @@ class Bus(ABC):
         callback: Callback | None = None,
         announce: bool | None = None,
         timeout: float | None = 5.0,
-        backlog: int = DEFAULT_BACKLOG,
+        backlog: int | None = None,
         zero_copy: bool = False,
     ) -> Endpoint:
         """Creates an endpoint.
@@ -220,7 +228,8 @@ class Bus(ABC):
                 True makes a service that the remote may find, and does not wait.
             timeout: seconds to wait for the announcement; 0 returns at once with an endpoint that may be unbound,
                 None waits for ever.
-            backlog: messages to queue here before they are left in the shared buffers.
+            backlog: messages to queue here before they are left in the shared buffers; None is as many as fit
+                32 MiB, should they all be as long as the longest the bus has seen.
             zero_copy: leave messages in the shared buffers until they are taken, see `Endpoint.hold`; a callback
                 gets a HeldBuffer, which is given back after the call unless the callback calls its `keep`.
 
@@ -247,8 +256,16 @@ class Bus(ABC):
         if dst != ADDR_ANY:
             check_address(dst, "destination")
         endpoint = Endpoint(
-            self, name, wire_name, address, dst, callback=callback, backlog=max(backlog, 1), zero_copy=zero_copy
+            self,
+            name,
+            wire_name,
+            address,
+            dst,
+            callback=callback,
+            backlog=self._backlog if backlog is None else max(backlog, 1),
+            zero_copy=zero_copy,
         )
+        endpoint._auto_backlog = backlog is None
         self._endpoints[address] = endpoint
         self._names.bind_new(endpoint)
         if self._num_orphans:
@@ -490,11 +507,19 @@ class Bus(ABC):
 
     # -- phase 1: taking in ----------------------------------------------------------------------------------------
 
+    def _grew(self, length: int) -> None:
+        """Takes note of the longest message so far: fewer of its kind fit the memory that a backlog may take."""
+        self._longest = length
+        self._backlog = _backlog(length)
+        for endpoint in self._endpoints.values():
+            if endpoint._auto_backlog:
+                endpoint._backlog = self._backlog
+
     def _arrived_elsewhere(self, data: bytes, src: int, dst: int) -> None:
         """Takes in a message for an address that no endpoint has."""
         if dst == NS_ADDR and self._names.enabled:
             self._names.arrived(data)
-        elif self._num_channel_events and self._num_orphans < DEFAULT_BACKLOG:
+        elif self._num_channel_events and self._num_orphans < MAX_ORPHANS:
             self._num_orphans += 1
             self._ready.append(_Orphan(data, src, dst))
         else:
@@ -638,6 +663,11 @@ class Bus(ABC):
     def _send_announcement(self, src: int, data: bytes) -> None:
         if not self._senders.announcing(src, data):
             self._senders.add(PendingSend(src, NS_ADDR, (data,), announces=True))
+
+
+def _backlog(length: int) -> int:
+    """Returns how many messages of this length an endpoint may queue."""
+    return BACKLOG_BYTES // (length + MESSAGE_OVERHEAD)
 
 
 def _as_openamp_error(error: Exception) -> OpenAMPError:

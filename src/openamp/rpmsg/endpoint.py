@@ -118,6 +118,7 @@ class Endpoint:
     """
 
     __slots__ = (
+        "_auto_backlog",
         "_backlog",
         "_bus",
         "_callback",
@@ -154,6 +155,7 @@ class Endpoint:
         self._wanted_dst = dst
         self._callback = callback
         self._backlog = backlog
+        self._auto_backlog = False
         self._parks = zero_copy  # leave messages in the shared buffers until they are taken
         self._queue: deque[tuple[bytes | HeldBuffer, int]] = deque()
         self._closed = False

@@ -105,6 +105,8 @@ class VirtioBus(Bus):
             return True
         self._received += 1
         self._bytes_received += length
+        if length > self._longest:
+            self._grew(length)
         if endpoint._dst == ADDR_ANY:
             self._names.bind_by_message(endpoint, src)
         queue = endpoint._queue
