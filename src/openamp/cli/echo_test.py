@@ -93,27 +93,19 @@ def echo_test(
     else:
         opened = open_image(image, format=format, base=base, board=named)
     chosen = named or board_for(opened)
+    document: dict[str, Any] = {"image": opened.name, "board": chosen.name, "service": service}
     with openamp.open("emulated", board=chosen) as rproc:
         rproc.boot(opened)
-        booted = time.monotonic() - begin
+        document["boot_s"] = round(time.monotonic() - begin, 6)
         endpoint = rproc.create_endpoint(service, timeout=timeout)
-        bound = time.monotonic() - begin
-        addresses = {"src": endpoint.src, "dst": endpoint.dst, "mtu": endpoint.mtu}
+        document["bound_s"] = round(time.monotonic() - begin, 6)
+        document |= {"src": endpoint.src, "dst": endpoint.dst, "mtu": endpoint.mtu}
         plan = check_sizes(wanted or range(1, endpoint.mtu + 1), endpoint.mtu)
         result = echo(endpoint, plan, count, timeout)
-        asked = service == ECHO_SERVICE
-        ended = ask_to_end(rproc, grace=min(timeout, 2.0)) if asked else None
-        document = {
-            "image": opened.name,
-            "board": chosen.name,
-            "service": service,
-            **addresses,
-            "boot_s": round(booted, 6),
-            "bound_s": round(bound, 6),
-            **_figures(result, plan),
-            "shutdown_asked": asked,
-            "graceful_shutdown_s": None if ended is None else round(ended, 6),
-        }
+        document |= _figures(result, plan)
+        document["shutdown_asked"] = service == ECHO_SERVICE
+        ended = ask_to_end(rproc, grace=min(timeout, 2.0)) if service == ECHO_SERVICE else None
+        document["graceful_shutdown_s"] = None if ended is None else round(ended, 6)
     if as_json:
         print_json(document)
     else:
