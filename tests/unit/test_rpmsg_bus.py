@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from openamp.errors import ClosedError, OpenAMPError, TimeoutExpired
-from openamp.rpmsg import Bus, Channel, Endpoint
+from openamp.rpmsg import Bus, Channel, Endpoint, HostBus
 from openamp.testing.buses import BusPair, bus_pair
 
 
@@ -260,3 +263,65 @@ def test_free_buffers_are_signalled_only_to_those_who_wait(pair: BusPair) -> Non
     near.send_many([b"x"] * 8)
     pair.settle()
     assert buses[0].statistics().num_kicks == before
+
+
+class Racing:
+    """A queue whose peer acts at the worst moment: we have seen nothing, and have not yet asked for a signal."""
+
+    def __init__(self, queue: object, race: Callable[[], object]) -> None:
+        self._queue = queue
+        self._race = race
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+    def enable_notifications(self) -> object:
+        self._race()
+        return self._queue.enable_notifications()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("receiver", ["host", "remote"])
+def test_message_that_comes_just_before_its_signal_is_asked_for(pair: BusPair, receiver: str) -> None:
+    near_bus, far_bus = (pair.remote, pair.host) if receiver == "host" else (pair.host, pair.remote)
+    near = near_bus.create_endpoint(src=0x10, dst=0x20)
+    far = far_bus.create_endpoint(src=0x20)
+    left = [b"2"]
+
+    def race() -> None:
+        if left:
+            before = near_bus.statistics().num_kicks
+            near.send(left.pop())
+            assert near_bus.statistics().num_kicks == before, "the test is only good if no kick comes"
+
+    if isinstance(far_bus, HostBus):
+        far_bus._r2h = Racing(far_bus._r2h, race)  # type: ignore[assignment]
+    else:
+        far_bus._h2r = Racing(far_bus._h2r, race)  # type: ignore[assignment]
+    near.send(b"1")
+    pair.settle()
+    assert far.receive_many() == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("sender", ["host", "remote"])
+@pytest.mark.parametrize("how", ["send", "borrow", "announce"])
+def test_buffer_that_comes_free_just_before_its_signal_is_asked_for(pair: BusPair, sender: str, how: str) -> None:
+    near_bus, far_bus = (pair.host, pair.remote) if sender == "host" else (pair.remote, pair.host)
+    near = near_bus.create_endpoint(src=0x10, dst=0x20)
+    far = far_bus.create_endpoint(src=0x20)
+    near.send_many([b"x"] * 8)
+    pair.step = lambda side: False  # type: ignore[method-assign]
+    if isinstance(near_bus, HostBus):
+        near_bus._h2r = Racing(near_bus._h2r, far_bus.poll)  # type: ignore[assignment]
+    else:
+        near_bus._r2h = Racing(near_bus._r2h, far_bus.poll)  # type: ignore[assignment]
+    if how == "send":
+        near.send(b"last", timeout=0)
+    elif how == "announce":
+        near_bus.create_endpoint("svc", announce=True)
+        far_bus.poll()
+        assert [channel.name for channel in far_bus.channels] == ["svc"]
+        return
+    else:
+        near.borrow(timeout=0).send(0)
+    far_bus.poll()
+    assert len(far.receive_many()) == 9
