@@ -272,6 +272,8 @@ class CortexM(Core):
         nvic = self.nvic
         if nvic.pending & nvic.enabled:
             self._deliver()
+        else:
+            self._unwatch()
         if self.asleep and self._waits_for_event and nvic.event:
             nvic.event = False
             self.asleep = False

@@ -89,6 +89,7 @@ class Nvic:
         self.num_irqs = num_irqs
         self.priority_mask = 0xFF & 0xFF << (8 - priority_bits)
         self._irqs = ((1 << num_irqs) - 1) << FIRST_IRQ
+        self._baseline = baseline
         self._configurable = CONFIGURABLE_V6 if baseline else CONFIGURABLE
         self._changed = changed
         self.lines = 0
@@ -219,7 +220,8 @@ class Nvic:
             shift = FIRST_IRQ + 32 * word
             for offset, name in ((0x100, "enabled"), (0x180, "enabled"), (0x200, "pending"), (0x280, "pending")):
                 readers[offset + 4 * word] = partial(self._read_set, name, shift)
-            readers[0x300 + 4 * word] = partial(self._read_set, "active", shift)
+            if not self._baseline:
+                readers[0x300 + 4 * word] = partial(self._read_set, "active", shift)
             writers[0x100 + 4 * word] = partial(self._set_enabled, shift)
             writers[0x180 + 4 * word] = partial(self._clear_enabled, shift)
             writers[0x200 + 4 * word] = partial(self._set_pending, shift)

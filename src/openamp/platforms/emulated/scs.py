@@ -329,7 +329,7 @@ class SystemControl:
         pending = nvic.pending
         value = nvic.current | nvic.highest()[0] << 12
         value |= (pending >> SYSTICK & 1) << 26 | (pending >> PENDSV & 1) << 28 | (pending >> NMI & 1) << 31
-        if pending & nvic.enabled & -1 << FIRST_IRQ:
+        if pending >> FIRST_IRQ:
             value |= 1 << 22
         if not nvic.active & ~(1 << nvic.current):
             value |= 1 << 11
