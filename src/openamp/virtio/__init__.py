@@ -11,7 +11,7 @@ from typing import Literal
 
 from openamp.virtio._choice import choose
 
-choose(__path__, ["virtqueue"])  # before the first import of it
+choose(__path__, [("virtqueue.py", "virtqueue.pxd")])  # before the first import of it
 
 from openamp.virtio.device import VIRTIO_RPMSG_F_NS, VirtioStatus, vring_size  # noqa: E402
 from openamp.virtio.virtqueue import COMPILED, Chain, DeviceQueue, DriverQueue  # noqa: E402

@@ -20,30 +20,32 @@ def _modified(path: str) -> float:
         return 0.0
 
 
-def _stale(folder: str, module: str) -> str:
+def _stale(folder: str, sources: Sequence[str]) -> str:
     """Returns the path of a compiled module that is older than what it was made from, or ""."""
-    base = os.path.join(folder, module)
+    base = os.path.join(folder, sources[0].removesuffix(".py"))
     for suffix in EXTENSION_SUFFIXES:
         built = _modified(base + suffix)
         if built:
-            newest = max(_modified(base + ".py"), _modified(base + ".pxd"))
+            newest = max(_modified(os.path.join(folder, source)) for source in sources)
             return base + suffix if newest > built + _SLACK else ""
     return ""
 
 
-def choose(path: Sequence[str], modules: Sequence[str]) -> None:
+def choose(path: Sequence[str], modules: Sequence[Sequence[str]], *, plain: bool = False) -> None:
     """Makes the import system find the sources only, where the compiled form is not wanted or out of date.
 
     Args:
         path: the package's `__path__`.
-        modules: its modules that may be compiled.
+        modules: for each module that may be compiled its source and the other files it is made from, relative to
+            the package.
+        plain: the compiled form cannot be used: what it is built upon runs plain.
 
     Warns:
         RuntimeWarning: when a compiled module is older than its source; the plain source runs.
     """
-    plain = os.environ.get("OPENAMP_PLAIN", "0") not in {"", "0"}
+    plain = plain or os.environ.get("OPENAMP_PLAIN", "0") not in {"", "0"}
     if not plain:
-        for stale in filter(None, (_stale(folder, module) for folder in path for module in modules)):
+        for stale in filter(None, (_stale(folder, sources) for folder in path for sources in modules)):
             plain = True
             warnings.warn(
                 f"{stale} is older than its source, which runs instead, slower; "

@@ -54,18 +54,18 @@ cdef class DriverQueue:
 
     @cython.locals(head=cython.uint, flags=cython.uint)
     cpdef unsigned int put(self, unsigned long long addr, unsigned int length, bint writable) except? 0xFFFFFFFF
-    cdef void _describe(
+    cdef int _describe(
         self, unsigned int index, unsigned long long addr, unsigned int length, unsigned int flags, unsigned int link
-    ) noexcept
+    ) except -1
     @cython.locals(place=cython.uint)
-    cdef void _offer(self, unsigned int head, long long limit) noexcept
+    cdef int _offer(self, unsigned int head, long long limit) except -1
     @cython.locals(index=cython.uint, at=cython.uint, count=cython.uint, flags=cython.uint, link=cython.int)
     cpdef unsigned int add_chain(self, object segments) except? 0xFFFFFFFF
     cpdef bint publish(self) except -1
     @cython.locals(last=cython.uint, slot=cython.uint, head=cython.uint, written=cython.uint)
     cpdef bint take(self) except -1
     @cython.locals(at=cython.int, link=cython.int)
-    cdef void _free_links(self, unsigned int head) noexcept
+    cdef int _free_links(self, unsigned int head) except -1
     @cython.locals(index=cython.uint, news=cython.uint, in_flight=cython.uint)
     cdef bint _look(self) except -1
     cpdef object reclaim(self)
@@ -95,7 +95,7 @@ cdef class DeviceQueue:
     cdef bint _look(self) except -1
     @cython.locals(slot=cython.uint, head=cython.uint)
     cdef unsigned int _next_head(self) except? 0xFFFFFFFF
-    cdef void _hold(self, unsigned int head, long long limit) noexcept
+    cdef int _hold(self, unsigned int head, long long limit) except -1
     @cython.locals(
         head=cython.uint, index=cython.uint, length=cython.uint, flags=cython.uint, link=cython.uint,
         addr=cython.ulonglong, readable=cython.ulonglong, writable=cython.ulonglong, any_writable=cython.bint,

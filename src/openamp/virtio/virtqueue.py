@@ -1,4 +1,4 @@
-# cython: annotation_typing=False, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: annotation_typing=False, wraparound=False, initializedcheck=False, cdivision=True
 """Split virtqueues: the driver's side and the device's side (virtio 1.2, clause 2.7).
 
 A queue is three runs of shared memory and a few private integers. It never waits, never kicks, never touches the
