@@ -113,12 +113,18 @@ class Engine:
         self._control(const.UC_CTL_UC_PAGE_SIZE, const.UC_CTL_IO_READ, ctypes.byref(size))
         self.page_size = size.value
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Gives the engine's memory back now, not when the garbage collector finds it; it cannot be used any more."""
         if self._context.value:
             _context_free(self._context.value)
+            self._context.value = None
         if self.handle:
             _close(self.handle)
             self.handle = 0
+        self._keep.clear()
+
+    def __del__(self) -> None:
+        self.close()
 
     @staticmethod
     def _check(status: int, doing: str) -> None:
