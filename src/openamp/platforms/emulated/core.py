@@ -53,6 +53,12 @@ from openamp.platforms.emulated.engine import (
 __all__ = ["NEVER", "Access", "Core", "CoreConfig", "Fault", "Mmio", "RegisterBatch", "Stop"]
 
 PAGE = 0x1000
+ENTRY_PRICE = 20
+"""What an entry into the engine takes off the budget, in instructions."""
+
+NO_TRAP = -1
+HANDLED = -2
+"""`Core._trap`: the engine's exception was dealt with inside the engine, which stopped for another reason."""
 
 
 class Stop(enum.Enum):
@@ -188,16 +194,18 @@ class Core(ABC):
         riscv = arch == UC_ARCH_RISCV
         self._entry_bit = 0 if riscv else 1
         self._pc = 0
+        self._end = 0
         self._idle = 0
         self._stop_requested = False
-        self._trap = -1
+        self._trap = NO_TRAP
         self._missed: tuple[int, Access] | None = None
         self._error: BaseException | None = None
         self._keep: list[object] = []
         self._pages: dict[int, int] = {}
         self._data_pages: set[int] = set()
         self._code_pages: set[int] = set()
-        self._counter = BlockCounter(engine, riscv=riscv, code=self._map_memory(), plain=config.plain_counter)
+        code = self._map_memory()
+        self._counter = BlockCounter(engine, riscv=8 * width if riscv else 0, code=code, plain=config.plain_counter)
         self._state = self._counter.state
         self._map_devices((*devices, *config.mmio))
         engine.hook(HOOK_TLB_FILL, FILL(self._fill))
@@ -344,6 +352,10 @@ class Core(ABC):
         self._stop_requested = True
         self._state.limit = 0
 
+    def close(self) -> None:
+        """Gives the engine back; the core cannot be used any more."""
+        self._engine.close()
+
     def flush_code(self) -> None:
         """Makes the core see code that the host wrote."""
         self._engine.flush_code()
@@ -352,43 +364,61 @@ class Core(ABC):
         self._counter.forget()
 
     def run(self, budget: int) -> Stop:
-        """Executes about `budget` instructions (to the end of a block), or until there is another reason to stop."""
+        """Executes about `budget` instructions, or until there is another reason to stop.
+
+        It stops between two blocks. What takes the host's time counts for several instructions, so that firmware
+        cannot make a run long by doing nothing but that.
+        """
         state = self._state
-        end = state.count + budget
+        self._end = state.count + budget
         while self.fault is None:
             due = self._service()
             if self.fault is not None:
                 break
-            state.limit = min(end, due)
+            state.limit = min(self._end, due)
             if self._stop_requested:
                 self._stop_requested = False
                 return Stop.EVENT
             if self.asleep:
                 return Stop.SLEEP
-            if state.count >= end:
+            if state.count >= self._end:
                 return Stop.BUDGET
+            self._charge()
             self._enter()
         return Stop.FAULT
+
+    def _charge(self) -> None:
+        """Takes the price of an engine entry, or of as much work in a hook, off the present budget."""
+        self._end -= ENTRY_PRICE
+        if self._state.limit > self._end:
+            self._state.limit = self._end
 
     def _enter(self) -> None:
         """Runs the engine once and passes on why it came back."""
         state = self._state
         state.stopped = 0
-        self._trap = -1
+        self._trap = NO_TRAP
         self._missed = None
         status = self._engine.start(self._pc | self._entry_bit)
-        self._pc = state.stopped_at if state.stopped else self._pc_batch.read()[0]
+        trap = self._trap
+        halted = not (state.stopped or status or trap != NO_TRAP)
+        if state.stopped:
+            self._pc = state.stopped_at
+        elif halted:  # such an instruction ends its block
+            self._pc = state.block + state.size
+        elif trap != HANDLED:
+            self._pc = self._pc_batch.read()[0]
         if self._error is not None:
             error, self._error = self._error, None
             raise error
-        if self._trap >= 0:
-            self._trapped(self._trap)
+        if trap >= 0:
+            self._trapped(trap)
+        elif halted:
+            self._halted()
         elif self._missed is not None and status:
             self._unmapped(*self._missed)
         elif status:
             self._invalid()
-        elif not state.stopped:
-            self._halted()
 
     def _reconsider(self) -> None:
         """Makes the engine stop before the next block, for another `_service`."""

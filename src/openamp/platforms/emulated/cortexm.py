@@ -23,8 +23,9 @@ from types import MappingProxyType
 from unicorn import arm_const as arm
 from unicorn import unicorn_const as uc
 
-from openamp.errors import AddressError, BoardError
-from openamp.platforms.emulated.core import NEVER, Access, Core, CoreConfig, Fault, RegisterBatch, Stop
+from openamp.errors import BoardError
+from openamp.memory import MemoryMap
+from openamp.platforms.emulated.core import HANDLED, NEVER, Access, Core, CoreConfig, Fault, RegisterBatch, Stop
 from openamp.platforms.emulated.faults import (
     CFSR_BITS,
     FAULT_OF,
@@ -127,7 +128,7 @@ SPIN_BLOCKS = 32
 
 FRAME_REGISTERS = (*(R[f"r{n}"] for n in (0, 1, 2, 3, 12)), LR)
 MASKS = (PRIMASK, BASEPRI, FAULTMASK)
-XPSR_AT, SP_AT, CONTROL_AT, MASKS_AT = 6, 7, 8, 9  # places in what `_state_batch` reads
+PC_AT, XPSR_AT, SP_AT, CONTROL_AT, MASKS_AT = 6, 7, 8, 9, 10  # places in what `_state_batch` reads
 DOUBLES = tuple(arm.UC_ARM_REG_D0 + n for n in range(8))
 FPSCR = arm.UC_ARM_REG_FPSCR
 FRAME_SIZE, FP_FRAME_SIZE = 0x20, 0x68
@@ -135,7 +136,25 @@ MASK32 = 0xFFFFFFFF
 
 _FRAME = struct.Struct("<8I")
 _FP_FRAME = struct.Struct("<8QI4x")
-_WORD = struct.Struct("<I")
+
+
+class _Window:
+    """Finds bytes in memory, fast where the last ones were."""
+
+    def __init__(self, memory: MemoryMap) -> None:
+        self._memory = memory
+        self._start = self._end = 0
+        self._data = memoryview(b"")
+
+    def find(self, address: int, size: int) -> memoryview | None:
+        """Returns the bytes themselves, or None where there is no memory."""
+        if not (self._start <= address and address + size <= self._end):
+            region = self._memory.find(address, size)
+            if region is None:
+                return None
+            self._start, self._end, self._data = region.da, region.end, region.data
+        at = address - self._start
+        return self._data[at : at + size]
 
 
 class CortexM(Core):
@@ -162,7 +181,9 @@ class CortexM(Core):
         self._look_at = NEVER  # the instruction count at which a fault handler is looked at
         self._handler_deadline = NEVER
         self._waits_for_event = False
-        self._watched = LOWEST  # the priority whose unmasking the counter watches for
+        self._watched = (LOWEST, 0)  # the priority, and its group's bits, whose unmasking the counter watches for
+        self._stack_window = _Window(config.regions)
+        self._code_window = _Window(config.regions)
         super().__init__(
             dataclasses.replace(config, mmio=(*config.mmio, PrivateBus())),
             arch=uc.UC_ARCH_ARM,
@@ -172,9 +193,9 @@ class CortexM(Core):
             devices=(self.scs,),
         )
         handle = self._handle
-        self._state_batch = RegisterBatch(handle, (*FRAME_REGISTERS, XPSR, SP, CONTROL, *MASKS))
+        self._state_batch = RegisterBatch(handle, (*FRAME_REGISTERS, PC, XPSR, SP, CONTROL, *MASKS))
         self._mask_batch = RegisterBatch(handle, MASKS)
-        self._stack_batch = RegisterBatch(handle, (SP, PSP, CONTROL, *MASKS))
+        self._stack_batch = RegisterBatch(handle, (PC, SP, PSP, CONTROL, *MASKS))
         self._all_batch = RegisterBatch(handle, tuple(REGISTERS.values()))
         self._enter_batch = RegisterBatch(handle, (SP, CONTROL, LR, SET_XPSR, CPSR))
         self._enter_unprivileged_batch = RegisterBatch(
@@ -206,9 +227,8 @@ class CortexM(Core):
         self._unwatch()
         self._pc = 0
         table = self.scs.vtor
-        try:
-            stack, start = self._word(table), self._word(table + 4)
-        except AddressError:
+        stack, start = self._word(table), self._word(table + 4)
+        if stack is None or start is None:
             self.fault = Fault(f"no memory at 0x{table:08x}, where the vector table should be", table)
             return
         if start < 2:
@@ -300,14 +320,14 @@ class CortexM(Core):
             self.asleep = False  # WFI ends for what only PRIMASK holds back (B1.5.19)
         if unprivileged:
             self._unwatch()  # unprivileged code cannot unmask
-        elif self._watched != priority:
-            self._watched = priority
-            group = nvic.group_mask
-            self._counter.watch(((PRIMASK, 1, 1, 1), (FAULTMASK, 1, 1, 1), (BASEPRI, group, 1, max(priority, 0))))
+        elif self._watched != (priority, nvic.group_mask):
+            self._watched = (priority, nvic.group_mask)
+            urgency = max(priority, 0)
+            self._counter.watch(((PRIMASK, 1, 1, 1), (FAULTMASK, 1, 1, 1), (BASEPRI, nvic.group_mask, 1, urgency)))
 
     def _unwatch(self) -> None:
-        if self._watched != LOWEST:
-            self._watched = LOWEST
+        if self._watched[0] != LOWEST:
+            self._watched = (LOWEST, 0)
             self._counter.watch(())
 
     def _restart(self) -> None:
@@ -330,22 +350,46 @@ class CortexM(Core):
         self._engine.write(SET_XPSR, xpsr)
         return values
 
-    def _word(self, address: int) -> int:
-        return int(_WORD.unpack(self.memory.view(address, 4))[0])
+    def _word(self, address: int) -> int | None:
+        """Returns the word at `address`, or None where there is no memory."""
+        found = self._code_window.find(address, 4)
+        return None if found is None else int.from_bytes(found, "little")
 
     def _code(self, address: int) -> int:
         """Returns the halfword at `address`, or 0 where there is no memory."""
-        region = self.memory.find(address, 2)
-        return 0 if region is None else int.from_bytes(region.data[address - region.da :][:2], "little")
+        return int.from_bytes(self._code_window.find(address, 2) or b"", "little")
 
     # -- what the engine reports ---------------------------------------------------------------------------------
 
+    def _interrupt(self, engine: int, number: int, data: object) -> None:
+        """Exception return and SVC need not leave the engine: its registers change within the hook, and it goes on."""
+        if number not in (TRAP_EXCEPTION_RETURN, TRAP_SVC):
+            super()._interrupt(engine, number, data)
+            return
+        try:
+            if number == TRAP_SVC:
+                self._supervisor_call()
+            else:
+                self._return()
+            if self.nvic.pending & self.nvic.enabled:
+                self._reconsider()
+            self._charge()
+        except BaseException as error:
+            self._failed(error)
+        if self.asleep or self.fault is not None or self._error is not None:
+            self._trap = HANDLED
+            self._engine.stop()
+        else:
+            self._engine.write(PC, self._pc | 1)
+
+    def _supervisor_call(self) -> None:
+        state = self._privileged_state()
+        self._pc = state[PC_AT]
+        self._raise(SVCALL, state)
+
     def _trapped(self, number: int) -> None:
-        returns = self.nvic.current and self._pc >= EXC_RETURN_MIN
-        if number == TRAP_EXCEPTION_RETURN or returns:
-            self._return(self._pc | 1)
-        elif number == TRAP_SVC:
-            self._raise(SVCALL, self._privileged_state())
+        if self.nvic.current and self._pc >= EXC_RETURN_MIN:
+            self._return()
         elif number == TRAP_BREAKPOINT:
             self._breakpoint()
         else:
@@ -392,7 +436,7 @@ class CortexM(Core):
         self._counter.retract(self._pc)
         if access is Access.FETCH:
             if self.nvic.current and address >= EXC_RETURN_MIN:
-                self._return(self._pc | 1)
+                self._return()
             else:
                 self._fault(Cfsr.IACCVIOL if no_execute(address) else Cfsr.IBUSERR)
             return
@@ -475,9 +519,8 @@ class CortexM(Core):
     def _begin(self, number: int) -> None:
         """Goes to the handler: registers are done, vector and state are not."""
         self.nvic.activate(number)
-        try:
-            vector = self._word(self.scs.vtor + 4 * number)
-        except AddressError:
+        vector = self._word(self.scs.vtor + 4 * number)
+        if vector is None:
             self.scs.hfsr |= Hfsr.VECTTBL
             self._lock_up()
             return
@@ -485,11 +528,12 @@ class CortexM(Core):
         if not vector & 1 and self.fault is None:
             self._fault(Cfsr.INVSTATE)
 
-    def _return(self, target: int) -> None:
-        """Exception return with the EXC_RETURN value `target` (B1.5.8)."""
+    def _return(self) -> None:
+        """Exception return: the engine's program counter holds EXC_RETURN without its lowest bit (B1.5.8)."""
         nvic, scs = self.nvic, self.scs
         number = nvic.current
-        main, process, control, *masks = self._stack_batch.read()
+        target, main, process, control, *masks = self._stack_batch.read()
+        target |= 1
         if control & FPCA:
             scs.fpccr &= ~LSPACT
         valid = self._valid_return(target)
@@ -509,9 +553,9 @@ class CortexM(Core):
                 self._chain(chained, target, control)
                 return
         stack = process if target & 4 else main
-        frame = self._load(stack, FRAME_SIZE)
+        frame = self._stack_window.find(stack, FRAME_SIZE)
         with_fp = not target & 0x10
-        saved = self._load(stack + FRAME_SIZE, FP_FRAME_SIZE - FRAME_SIZE) if with_fp else b""
+        saved = self._stack_window.find(stack + FRAME_SIZE, FP_FRAME_SIZE - FRAME_SIZE) if with_fp else b""
         if frame is None or saved is None:
             self._chain_fault(Cfsr.UNSTKERR, target, control, masks)
             return
@@ -573,16 +617,11 @@ class CortexM(Core):
         self._chain(number, target, control)
 
     def _store(self, address: int, data: bytes) -> bool:
-        region = self.memory.find(address, len(data))
-        if region is None:
+        found = self._stack_window.find(address, len(data))
+        if found is None:
             return False
-        at = address - region.da
-        region.data[at : at + len(data)] = data
+        found[:] = data
         return True
-
-    def _load(self, address: int, size: int) -> memoryview | None:
-        region = self.memory.find(address, size)
-        return None if region is None else region.data[address - region.da : address - region.da + size]
 
     # -- faults --------------------------------------------------------------------------------------------------
 
@@ -607,6 +646,7 @@ class CortexM(Core):
         if self._first_fault is None:
             self._first_fault = fault
             self._look_at = self._state.count + HANDLER_LOOK
+            self._reconsider()
             self._handler_deadline = self.cycles + self.config.clock_hz
 
     def _describe(self, cause: int, address: int | None, access: Access) -> Fault:

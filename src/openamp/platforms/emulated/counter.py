@@ -29,10 +29,13 @@ from openamp.platforms.emulated.engine import (
     address_of,
 )
 
-__all__ = ["NEVER", "BlockCounter", "Condition", "implementation"]
+__all__ = ["NEEDS_LOOK", "NEVER", "BlockCounter", "Condition", "implementation"]
 
 NEVER = (1 << 63) - 1
 """A limit that is never reached."""
+
+NEEDS_LOOK = 2
+"""`stopped`: a RISC-V block is new and may hold an instruction that the engine would execute wrongly."""
 
 MAX_CONDITIONS = 3
 NUM_LENGTHS = 4096
@@ -71,8 +74,8 @@ class CounterState(ctypes.Structure):
         ("block", ctypes.c_uint64),  # address of the last block begun
         ("stopped_at", ctypes.c_uint64),  # the block before which the hook stopped the engine
         ("size", ctypes.c_uint32),  # the last block's length in bytes
-        ("stopped", ctypes.c_uint32),  # the hook stopped the engine
-        ("riscv", ctypes.c_uint32),  # instruction lengths: 0 Thumb, 1 RISC-V
+        ("stopped", ctypes.c_uint32),  # the hook stopped the engine: 1, or `NEEDS_LOOK`
+        ("riscv", ctypes.c_uint32),  # instruction lengths: 0 Thumb, 32 or 64 RISC-V
         ("num_conditions", ctypes.c_uint32),  # all of which must hold to stop; 0: do not look
         ("num_ranges", ctypes.c_uint64),
         ("ranges", ctypes.POINTER(CodeRange)),
@@ -126,13 +129,13 @@ class BlockCounter:
     """
 
     def __init__(
-        self, engine: Engine, *, riscv: bool, code: Sequence[tuple[int, int, int]], plain: bool = False
+        self, engine: Engine, *, riscv: int, code: Sequence[tuple[int, int, int]], plain: bool = False
     ) -> None:
         """Installs the hooks.
 
         Args:
             engine: the engine.
-            riscv: instruction lengths of RISC-V instead of Thumb.
+            riscv: 32 or 64: instruction lengths of RISC-V instead of Thumb.
             code: (start, end, address of the bytes in this process) of all memory that may hold code.
             plain: do not use the compiled hook.
         """
@@ -143,7 +146,7 @@ class BlockCounter:
         self._ranges = code
         self._table = (BlockLength * NUM_LENGTHS)()
         self._lengths: dict[int, tuple[int, int]] = {}
-        self._conditions: list[tuple[int, int, int, int]] = []
+        self._conditions: Sequence[tuple[int, int, int, int]] = ()
         self.state: Any = CounterState(limit=NEVER, riscv=riscv, num_ranges=len(code), ranges=ranges)
         self.state.lengths = self._table
         self.state.stop = address_of("uc_emu_stop")
@@ -162,17 +165,18 @@ class BlockCounter:
 
     def watch(self, conditions: Sequence[tuple[int, int, int, int]]) -> None:
         """Stops before the first block that begins while all (register, mask, bias, minimum) hold; (): never."""
-        for index, condition in enumerate(conditions):
-            self.state.conditions[index] = Condition(*condition)
+        if conditions and conditions != self._conditions:
+            for index, condition in enumerate(conditions):
+                self.state.conditions[index] = Condition(*condition)
+            self._conditions = conditions
         self.state.num_conditions = len(conditions)
-        self._conditions = list(conditions)
 
     def retract(self, pc: int) -> None:
         """Takes back the last block's instructions from `pc` on: it ended there."""
         state = self.state
         end = state.block + state.size
         if state.block <= pc < end:
-            state.count -= count_instructions(self._code(pc, end - pc), self._riscv)
+            state.count -= count_instructions(self._code(pc, end - pc), bool(self._riscv))
             state.size = pc - state.block
 
     def _code(self, address: int, size: int) -> bytes:
@@ -183,14 +187,21 @@ class BlockCounter:
 
     def _block(self, _handle: int, address: int, size: int, _data: object) -> None:
         state = self.state
-        if state.count >= state.limit or (self._conditions and self._hold()):
+        if state.count >= state.limit or (state.num_conditions and self._hold()):
             state.stopped = 1
             state.stopped_at = address
             self._engine.stop()
             return
         known = self._lengths.get(address)
         if known is None or known[0] != size:
-            known = self._lengths[address] = (size, count_instructions(self._code(address, size), self._riscv))
+            known = (size, count_instructions(self._code(address, size), bool(self._riscv)))
+            self._lengths[address] = known
+            if self._riscv:
+                state.block = state.stopped_at = address
+                state.size = size
+                state.stopped = NEEDS_LOOK
+                self._engine.stop()
+                return
         state.block = address
         state.size = size
         state.count += known[1]

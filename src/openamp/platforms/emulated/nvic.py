@@ -181,7 +181,7 @@ class Nvic:
         self.active |= bit
         self.current = number
         self.event = True
-        self._update_running()
+        self.running = min(self.running, self.group_priority(number))
 
     def deactivate(self, number: int) -> None:
         """An exception ends."""
