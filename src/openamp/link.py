@@ -28,6 +28,7 @@ __all__ = [
     "Kick",
     "Link",
     "Pollable",
+    "ProgramPlatform",
     "RemotePlatform",
 ]
 
@@ -98,7 +99,8 @@ class HostPlatform(Link, Protocol):
     """A link whose far end we own.
 
     The calls come in the order prepare, start, stop, join, any number of times; the memory's bytes are loaded
-    between prepare and start, by the caller.
+    between prepare and start, by the caller. Regions and their addresses are the same after each prepare of the same
+    image; the memory behind them may be new.
     """
 
     def prepare(self, image: FirmwareImage) -> None:
@@ -148,6 +150,13 @@ class BuiltinFirmware(Protocol):
     """The platform's remote needs no image from outside; `boot()` without one takes this."""
 
     def builtin_firmware(self) -> FirmwareImage: ...
+
+
+@runtime_checkable
+class ProgramPlatform(Protocol):
+    """The platform's remotes are programs that load themselves; of their files it needs the resource table only."""
+
+    def open_firmware(self, path: str) -> FirmwareImage: ...
 
 
 @runtime_checkable

@@ -28,7 +28,18 @@ from openamp.errors import (
     TimeoutExpired,
 )
 from openamp.firmware import FirmwareImage, load_image
-from openamp.link import BuiltinFirmware, Console, CoreDumper, Crash, Diagnosable, Event, Exit, HostPlatform, Kick
+from openamp.link import (
+    BuiltinFirmware,
+    Console,
+    CoreDumper,
+    Crash,
+    Diagnosable,
+    Event,
+    Exit,
+    HostPlatform,
+    Kick,
+    ProgramPlatform,
+)
 from openamp.memory import MemoryMap
 from openamp.resource_table import ADDR_ANY, LiveTable, ResourceTable, Trace
 from openamp.rpmsg import ADDR_ANY as RPMSG_ADDR_ANY
@@ -207,7 +218,10 @@ class RemoteProc:
         """
         self._require("load")
         self._await_reset()
-        image = load_image(firmware)
+        if isinstance(self.platform, ProgramPlatform) and isinstance(firmware, (str, os.PathLike)):
+            image = self.platform.open_firmware(os.fspath(firmware))
+        else:
+            image = load_image(firmware)
         table = None
         if image.resource_table is not None:
             table = ResourceTable.parse(image.resource_table.data, image.byte_order)
@@ -382,6 +396,7 @@ class RemoteProc:
             raise self._wrong("start")
         self._await_reset()
         self._ended, self._driver_ok = None, False
+        self.platform.prepare(image)
         image.load(self.memory, allow_overlap=self._allow_overlap)
         self._write_table(image)
         vdevs = [vdev for vdev in self._placement.vdevs if vdev.r2h_buffers is not None]

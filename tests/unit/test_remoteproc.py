@@ -121,7 +121,7 @@ def test_boot_loads_writes_the_table_and_releases_in_this_order() -> None:
     assert [ring.notifyid for ring in vdev.vrings] == [0, 1]
     assert (vdev.gfeatures, vdev.status) == (1, 7)
     assert platform.status_at_start == 3  # DRIVER_OK only once it is released
-    assert platform.calls == ["prepare", "start [0, 1]", "kick 0"]
+    assert platform.calls == ["prepare", "prepare", "start [0, 1]", "kick 0"]
 
 
 def test_features_that_the_remote_does_not_offer_are_not_taken() -> None:
@@ -244,7 +244,7 @@ def test_an_image_without_a_table_runs_without_a_bus() -> None:
     rproc = RemoteProc(platform)
     rproc.boot(FirmwareImage(name="bare.bin", segments=(Segment(da=CODE, size=4, data=b"code", va=CODE),)))
     assert rproc.state is State.RUNNING
-    assert platform.calls == ["prepare", "start []"]
+    assert platform.calls == ["prepare", "prepare", "start []"]
     with pytest.raises(PlatformError, match=r"bare\.bin has no resource table"):
         _ = rproc.bus
 
@@ -295,7 +295,7 @@ def test_recovery_boots_again() -> None:
     platform.calls.clear()
     rproc.recover()
     assert rproc.state is State.RUNNING
-    assert platform.calls == ["stop", "start [0, 1]", "kick 0"]
+    assert platform.calls == ["stop", "prepare", "start [0, 1]", "kick 0"]
     assert rproc.bus.channels == ()
 
 
