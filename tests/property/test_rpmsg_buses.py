@@ -168,9 +168,9 @@ class Messages(RuleBasedStateMachine):
             buffer.release()
             return
         dst = data.draw(st.sampled_from(targets))
-        payload = bytes(buffer.data)
+        payload, src = bytes(buffer.data), buffer._sender.src
         buffer.send(dst=dst)
-        self.expected[self.other(side), dst].append((payload, buffer._src))
+        self.expected[self.other(side), dst].append((payload, src))
 
     # -- receiving --
 

@@ -151,7 +151,8 @@ def test_no_copy_both_ways() -> None:
 
 
 def test_trysend_without_a_buffer() -> None:
-    rproc, ours, _ = pair()
+    rproc, ours, theirs = pair()
+    theirs._backlog = 4  # the remote reads nothing: its queue fills, then its buffers, then ours
     sent = 0
     with contextlib.suppress(WouldBlock):
         while sent < 100_000:

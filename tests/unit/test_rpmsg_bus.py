@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openamp.errors import ClosedError, OpenAMPError, TimeoutExpired
-from openamp.rpmsg import Bus, Channel, Endpoint, HostBus
+from openamp.rpmsg import Bus, Channel, Endpoint
 from openamp.testing.buses import BusPair, bus_pair
 
 
@@ -293,10 +293,9 @@ def test_message_that_comes_just_before_its_signal_is_asked_for(pair: BusPair, r
             near.send(left.pop())
             assert near_bus.statistics().num_kicks == before, "the test is only good if no kick comes"
 
-    if isinstance(far_bus, HostBus):
-        far_bus._r2h = Racing(far_bus._r2h, race)  # type: ignore[assignment]
-    else:
-        far_bus._h2r = Racing(far_bus._h2r, race)  # type: ignore[assignment]
+    rings: Any = far_bus._transport
+    name = "_r2h" if receiver == "host" else "_h2r"
+    setattr(rings, name, Racing(getattr(rings, name), race))
     near.send(b"1")
     pair.settle()
     assert far.receive_many() == [b"1", b"2"]
@@ -310,10 +309,9 @@ def test_buffer_that_comes_free_just_before_its_signal_is_asked_for(pair: BusPai
     far = far_bus.create_endpoint(src=0x20)
     near.send_many([b"x"] * 8)
     pair.step = lambda side: False  # type: ignore[method-assign]
-    if isinstance(near_bus, HostBus):
-        near_bus._h2r = Racing(near_bus._h2r, far_bus.poll)  # type: ignore[assignment]
-    else:
-        near_bus._r2h = Racing(near_bus._r2h, far_bus.poll)  # type: ignore[assignment]
+    rings: Any = near_bus._transport
+    name = "_h2r" if sender == "host" else "_r2h"
+    setattr(rings, name, Racing(getattr(rings, name), far_bus.poll))
     if how == "send":
         near.send(b"last", timeout=0)
     elif how == "announce":

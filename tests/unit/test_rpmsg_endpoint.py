@@ -345,10 +345,13 @@ def test_backlog_by_itself_is_bounded_in_bytes() -> None:
     pair = bus_pair(num=NUM, h2r_size=0x10010)
     link = Link(pair, pair.host, pair.remote)
     fixed = pair.remote.create_endpoint(src=0x21, backlog=7)
-    assert 50_000 < link.far._backlog < 60_000
+    assert link.far._backlog == 262_144
+    link.near.send(bytes(496))
+    pair.remote.poll()
+    assert link.far._backlog == 53_773
     link.near.send(bytes(0xFFFF))
     pair.remote.poll()
-    assert 500 < link.far._backlog < 520
+    assert link.far._backlog == 511
     assert pair.remote.create_endpoint()._backlog == link.far._backlog
     assert fixed._backlog == 7
 

@@ -9,6 +9,7 @@ import pytest
 
 from openamp.errors import MessageTooLongError, OpenAMPError, RemoteProtocolError, StateError
 from openamp.rpmsg import Endpoint, HostBus, RemoteBus
+from openamp.rpmsg.rings import HostRings, RemoteRings
 from openamp.rpmsg.wire import HEADER, Header
 from openamp.testing.buses import Rings, make_rings
 from openamp.virtio.device import VIRTIO_RPMSG_F_NS
@@ -390,7 +391,9 @@ def test_host_that_makes_up_new_buffers_all_the_time() -> None:
         remote.put(b"", addr=base + i, length=len(raw))
         assert ept.receive(timeout=0) == b"%d" % i
         assert remote.h2r.reclaim() is not None
-    assert len(remote.bus._views) <= 8 * NUM
+    transport = remote.bus._transport
+    assert isinstance(transport, RemoteRings)
+    assert len(transport._views) <= 8 * NUM
 
 
 def test_chain_where_a_message_is_one_descriptor() -> None:
@@ -405,7 +408,9 @@ def test_chain_where_a_message_is_one_descriptor() -> None:
 def test_queues_stay_the_owners() -> None:
     host = HostAlone()
     host.bus.close()
-    queue = host.bus._r2h
+    transport = host.bus._transport
+    assert isinstance(transport, HostRings)
+    queue = transport._r2h
     queue.reset()
     assert isinstance(queue, DriverQueue)
     assert isinstance(host.r2h, DeviceQueue)

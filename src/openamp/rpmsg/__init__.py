@@ -6,7 +6,7 @@ from openamp.rpmsg.buffers import BorrowedBuffer, HeldBuffer
 from openamp.rpmsg.bus import Bus, BusStatistics
 from openamp.rpmsg.endpoint import Endpoint, Message
 from openamp.rpmsg.names import Channel
-from openamp.rpmsg.senders import Payload
+from openamp.rpmsg.transport import Payload
 from openamp.rpmsg.virtio_bus import HostBus, RemoteBus
 from openamp.rpmsg.wire import ADDR_ANY, NS_ADDR, Header, NameServiceMessage
 

@@ -8,36 +8,34 @@ is still exported (to a NumPy array, say) makes the release fail with StateError
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from openamp.errors import ClosedError, MessageTooLongError, StateError
+from openamp.rpmsg.transport import Lender
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["BorrowedBuffer", "BufferOwner", "HeldBuffer"]
+__all__ = ["BorrowedBuffer", "HeldBuffer", "Sender"]
 
 
-class BufferOwner(Protocol):
-    """What lent a buffer: the bus, which knows it by a number."""
+class Sender(Protocol):
+    """Where a borrowed buffer goes when it is written: its endpoint."""
 
-    def _give_back(self, token: int) -> None:
-        """Takes a received buffer back: the peer may use it again."""
+    @property
+    def src(self) -> int: ...
+
+    def _destination(self) -> int:
+        """Returns the endpoint's destination; raises when there is none."""
 
     def _commit(self, token: int, src: int, dst: int, length: int) -> None:
-        """Sends a transmit buffer whose payload is written."""
-
-    def _unborrow(self, token: int) -> None:
-        """Takes a transmit buffer back unsent."""
+        """Sends the buffer, behind those who wait."""
 
 
 class _Lent:
     """A view on a buffer that ends with its release."""
 
-    __slots__ = ("_owner", "_token", "data", "released")
+    __slots__ = ("_lender", "_token", "data", "released")
 
-    def __init__(self, owner: BufferOwner, token: int, data: memoryview) -> None:
-        self._owner = owner
+    def __init__(self, lender: Lender, token: int, data: memoryview) -> None:
+        self._lender = lender
         self._token = token
         self.data = data
         self.released = False
@@ -75,8 +73,8 @@ class HeldBuffer(_Lent):
 
     IN_PRIVATE_MEMORY = -1
 
-    def __init__(self, owner: BufferOwner, token: int, data: memoryview, src: int, dst: int) -> None:
-        super().__init__(owner, token, data)
+    def __init__(self, lender: Lender, token: int, data: memoryview, src: int, dst: int) -> None:
+        super().__init__(lender, token, data)
         self.src = src
         self.dst = dst
         self.kept = False
@@ -95,7 +93,7 @@ class HeldBuffer(_Lent):
             return
         self._end_view()
         if self._token != self.IN_PRIVATE_MEMORY:
-            self._owner._give_back(self._token)
+            self._lender.give_back(self._token)
 
     def take(self) -> bytes:
         """Returns a copy of the payload and gives the buffer back."""
@@ -121,14 +119,11 @@ class BorrowedBuffer(_Lent):
         released: the buffer was sent or given back; `data` can no longer be used.
     """
 
-    __slots__ = ("_destination", "_src")
+    __slots__ = ("_sender",)
 
-    def __init__(
-        self, owner: BufferOwner, token: int, data: memoryview, src: int, destination: Callable[[], int]
-    ) -> None:
-        super().__init__(owner, token, data)
-        self._src = src
-        self._destination = destination
+    def __init__(self, lender: Lender, token: int, data: memoryview, sender: Sender) -> None:
+        super().__init__(lender, token, data)
+        self._sender = sender
 
     def send(self, size: int | None = None, *, src: int | None = None, dst: int | None = None) -> None:
         """Sends the first `size` bytes (None: all) and ends the view. Never waits.
@@ -151,9 +146,9 @@ class BorrowedBuffer(_Lent):
             raise MessageTooLongError(
                 f"{length} bytes do not fit the borrowed buffer of {room}; borrow a larger one", size=length, mtu=room
             )
-        address = self._destination() if dst is None else dst
+        address = self._sender._destination() if dst is None else dst
         self._end_view()
-        self._owner._commit(self._token, self._src if src is None else src, address, length)
+        self._sender._commit(self._token, self._sender.src if src is None else src, address, length)
 
     def release(self) -> None:
         """Gives the buffer back unsent; harmless when repeated or after `send`.
@@ -163,7 +158,7 @@ class BorrowedBuffer(_Lent):
         """
         if not self.released:
             self._end_view()
-            self._owner._unborrow(self._token)
+            self._lender.unborrow(self._token)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -29,7 +28,8 @@ from openamp.errors import AddressInUseError, ClosedError, OpenAMPError, RpmsgEr
 from openamp.rpmsg.buffers import HeldBuffer
 from openamp.rpmsg.endpoint import Callback, Endpoint, check_address
 from openamp.rpmsg.names import MAX_CHANNELS, Channel, ChannelCallback, NameService
-from openamp.rpmsg.senders import Payload, PendingSend, Senders
+from openamp.rpmsg.senders import PendingSend, Senders
+from openamp.rpmsg.transport import Transport
 from openamp.rpmsg.wire import ADDR_ANY, DYNAMIC_MIN, NAME_SERVICE_SIZE, NS_ADDR, encode_name
 
 __all__ = ["Bus", "BusStatistics"]
@@ -98,15 +98,17 @@ class _ChannelEvent:
         self.created = created
 
 
-class Bus(ABC):
+class Bus:
     """Endpoints over one link to a peer. Made by `openamp.open()` (HostBus) or `openamp.serve()` (RemoteBus).
 
     Args:
+        transport: carries the messages.
         name_service: the name service was negotiated (F_NS); without it no announcement is sent or understood.
         announces: endpoints with a name and no `dst` are announced when they are created (the remote's part);
             otherwise their creation waits for the peer's announcement (the host's part).
         acknowledges: a channel's announcement is answered with the bound endpoint's (an OpenAMP host's part).
         pump: called as `pump(timeout)` to wait for events and hand them to `notified`; it raises the remote's end.
+        notify_ids: of the signals that are for this bus.
         diagnose: returns what the platform knows of why nothing happens, for the text of a timeout.
 
     Attributes:
@@ -115,16 +117,20 @@ class Bus(ABC):
 
     def __init__(
         self,
+        transport: Transport,
         *,
         name_service: bool,
         announces: bool,
         acknowledges: bool,
         pump: Callable[[float | None], object],
+        notify_ids: tuple[int, ...] = (),
         diagnose: Callable[[], str] | None = None,
     ) -> None:
         self.name_service = name_service
+        self._transport = transport
         self._announces = announces
         self._pump = pump
+        self._notify_ids = notify_ids
         self._diagnose = diagnose
         self._endpoints: dict[int, Endpoint] = {}
         self._next_address = DYNAMIC_MIN
@@ -136,9 +142,8 @@ class Bus(ABC):
         self._ready: deque[Endpoint | _ChannelEvent | _Orphan] = deque()
         self._num_channel_events = 0  # of them in _ready
         self._num_orphans = 0  # of them in _ready
-        self._longest = 512  # of the messages received, or a little more
-        self._backlog = _backlog(self._longest)
-        self._senders = Senders(self)
+        self._backlog = _backlog(0)
+        self._senders = Senders(transport)
         self._waiting = self._senders.waiting
         self._dispatching = False
         self._turning = 0  # the thread that is inside a turn or the pump, 0: none
@@ -147,56 +152,12 @@ class Bus(ABC):
         self._failure: Exception | None = None
         self._closed = False
         self._close_requested = False
-        self._sent = self._bytes_sent = self._received = self._bytes_received = 0
-        self._dropped = self._discarded = self._malformed = 0
-        self._kicks = self._kicks_suppressed = self._buffer_waits = 0
-
-    # -- the transport's part --------------------------------------------------------------------------------------
+        self._dropped = self._discarded = self._buffer_waits = 0
 
     @property
-    @abstractmethod
     def mtu(self) -> int:
         """The largest payload in bytes that one message to the peer carries."""
-
-    @abstractmethod
-    def _drain(self) -> bool:
-        """Takes in a batch through `_deliver`; True when there may be more, else the peer will signal the next."""
-
-    @abstractmethod
-    def _try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
-        """Sends as many messages as there are buffers, with one kick; returns the index behind the last sent."""
-
-    @abstractmethod
-    def _try_send(self, src: int, dst: int, data: Payload) -> bool:
-        """Sends one message unless there is no buffer, or others wait for one."""
-
-    @abstractmethod
-    def _borrow(self) -> int:
-        """Returns the number of a transmit buffer, or -1 when there is none."""
-
-    @abstractmethod
-    def _buffer(self, token: int) -> memoryview:
-        """Returns all bytes of a borrowed transmit buffer."""
-
-    @abstractmethod
-    def _send_buffer(self, token: int, src: int, dst: int, length: int) -> None:
-        """Sends a borrowed buffer."""
-
-    @abstractmethod
-    def _unborrow(self, token: int) -> None:
-        """Takes a borrowed buffer back unsent."""
-
-    @abstractmethod
-    def _give_back(self, token: int) -> None:
-        """Returns a received buffer that was left in place to the peer."""
-
-    @abstractmethod
-    def _want_buffer(self, wanted: bool) -> None:
-        """Asks the peer to signal free transmit buffers, or no longer."""
-
-    @abstractmethod
-    def _shut(self) -> None:
-        """Makes every later `_try_send` and `_borrow` fail; the rings are not touched any more."""
+        return self._transport.mtu
 
     # -- endpoints -------------------------------------------------------------------------------------------------
 
@@ -327,11 +288,11 @@ class Bus(ABC):
             OpenAMPError: what ended the bus.
         """
         self._check_alive()
-        before = self._received + self._names.num_received
+        before = self._num_arrived()
         self._turns()
         self._raise_errors()
         self._raise_failure()
-        return self._received + self._names.num_received != before
+        return self._num_arrived() != before
 
     def wait(self, *, timeout: float | None = None) -> bool:
         """Waits for what the peer sends, at most `timeout` seconds, and runs callbacks.
@@ -342,12 +303,12 @@ class Bus(ABC):
         Raises:
             Exception: as `poll` does.
         """
-        before = self._received + self._names.num_received
+        before = self._num_arrived()
         if self.poll():
             return True
         expired = self._wait(None if timeout is None else time.monotonic() + timeout)
         self._raise_errors()
-        return not expired or self._received + self._names.num_received != before
+        return not expired or self._num_arrived() != before
 
     def notified(self, notify_id: int | None = None) -> None:
         """Handles the peer's signal; for the pump's owner, with every `Kick` event.
@@ -355,6 +316,8 @@ class Bus(ABC):
         It raises what `poll` raises, when all is dispatched: the owner handles its other events before it passes
         the error on. A closed or failed bus does nothing.
         """
+        if notify_id is not None and notify_id not in self._notify_ids:
+            return
         if self._failure is None and not self._closed:
             self._turns()
             self._raise_errors()
@@ -367,7 +330,7 @@ class Bus(ABC):
         """
         if self._failure is None and not self._closed:
             self._failure = error
-            self._shut()
+            self._transport.shut(error)
             self._senders.fail_all(_as_openamp_error(error))
 
     def close(self) -> None:
@@ -387,21 +350,21 @@ class Bus(ABC):
         self._senders.fail_all(ClosedError("the bus was closed while messages waited for a buffer"))
         self._ready.clear()
         self._num_channel_events = self._num_orphans = 0
-        self._shut()
+        self._transport.shut(_bus_closed())
 
     def statistics(self) -> BusStatistics:
         """Returns the counts since the bus was made."""
-        announced = self._senders.num_announcements
+        traffic, announced = self._transport, self._senders.num_announcements
         return BusStatistics(
-            num_sent=self._sent - announced,
-            bytes_sent=self._bytes_sent - announced * NAME_SERVICE_SIZE,
-            num_received=self._received,
-            bytes_received=self._bytes_received,
+            num_sent=traffic.num_sent - announced,
+            bytes_sent=traffic.bytes_sent - announced * NAME_SERVICE_SIZE,
+            num_received=traffic.num_received,
+            bytes_received=traffic.bytes_received,
             num_dropped=self._dropped,
             num_discarded=self._discarded,
-            num_malformed=self._malformed + self._names.num_malformed,
-            num_kicks=self._kicks,
-            num_kicks_suppressed=self._kicks_suppressed,
+            num_malformed=traffic.num_malformed + self._names.num_malformed,
+            num_kicks=traffic.num_kicks,
+            num_kicks_suppressed=traffic.num_kicks_suppressed,
             num_buffer_waits=self._buffer_waits,
             num_announcements_sent=announced,
             num_announcements_received=self._names.num_received,
@@ -429,7 +392,7 @@ class Bus(ABC):
             return False
         outer, self._turning = self._turning, threading.get_ident()
         try:
-            self._more = more = self._drain()
+            self._more = more = self._transport.drain()
             if self._waiting:
                 self._senders.flush()
             if self._ready and not self._dispatching:
@@ -468,10 +431,13 @@ class Bus(ABC):
         if self._failure is not None:
             raise self._failure.with_traceback(None)
 
+    def _num_arrived(self) -> int:
+        return self._transport.num_received + self._names.num_received
+
     def _check_alive(self) -> None:
         self._raise_failure()
         if self._closed:
-            raise ClosedError("the bus is closed; open the remote again for another one")
+            raise _bus_closed()
 
     def _defer(self, error: Exception) -> None:
         if self._error is None:
@@ -507,9 +473,11 @@ class Bus(ABC):
 
     # -- phase 1: taking in ----------------------------------------------------------------------------------------
 
+    def _bind_by_message(self, endpoint: Endpoint, src: int) -> None:
+        self._names.bind_by_message(endpoint, src)
+
     def _grew(self, length: int) -> None:
         """Takes note of the longest message so far: fewer of its kind fit the memory that a backlog may take."""
-        self._longest = length
         self._backlog = _backlog(length)
         for endpoint in self._endpoints.values():
             if endpoint._auto_backlog:
@@ -590,8 +558,8 @@ class Bus(ABC):
         for at, item in enumerate(self._ready):
             if isinstance(item, _Orphan) and item.dst == endpoint._src:
                 self._num_orphans -= 1
-                self._received += 1
-                self._bytes_received += len(item.data)
+                self._transport.num_received += 1
+                self._transport.bytes_received += len(item.data)
                 if endpoint._dst == ADDR_ANY:
                     self._names.bind_by_message(endpoint, item.src)
                 endpoint._queue.append((item.data, item.src))
@@ -658,11 +626,15 @@ class Bus(ABC):
         if self._waiting:  # not before those that came first
             self._senders.add(PendingSend(src, dst, (), token=token, length=length))
         else:
-            self._send_buffer(token, src, dst, length)
+            self._transport.send_buffer(token, src, dst, length)
 
     def _send_announcement(self, src: int, data: bytes) -> None:
         if not self._senders.announcing(src, data):
             self._senders.add(PendingSend(src, NS_ADDR, (data,), announces=True))
+
+
+def _bus_closed() -> ClosedError:
+    return ClosedError("the bus is closed; open the remote again for another one")
 
 
 def _backlog(length: int) -> int:

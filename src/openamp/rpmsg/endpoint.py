@@ -18,11 +18,12 @@ from openamp.errors import (
     TimeoutExpired,
     WouldBlock,
 )
-from openamp.rpmsg.buffers import BorrowedBuffer, BufferOwner, HeldBuffer
-from openamp.rpmsg.senders import Payload, PendingSend, Transmitter
+from openamp.rpmsg.buffers import BorrowedBuffer, HeldBuffer
+from openamp.rpmsg.senders import PendingSend
+from openamp.rpmsg.transport import Payload, Transport, as_payload
 from openamp.rpmsg.wire import ADDR_ANY, HEADER_SIZE
 
-__all__ = ["Callback", "Carrier", "Endpoint", "Message", "as_payload", "check_address"]
+__all__ = ["Callback", "Carrier", "Endpoint", "Message", "check_address"]
 
 Callback = Callable[["Endpoint", Any, int], object]
 """Called with (endpoint, data, src): `data` is bytes, or a HeldBuffer at an endpoint made with `zero_copy`."""
@@ -36,14 +37,10 @@ class Message(NamedTuple):
     dst: int
 
 
-class Carrier(BufferOwner, Transmitter, Protocol):
+class Carrier(Protocol):
     """What an endpoint needs of its bus. Only `_wait` waits."""
 
-    @property
-    def mtu(self) -> int: ...
-
-    def _try_send(self, src: int, dst: int, data: Payload) -> bool:
-        """Sends one message, or returns False when there is no buffer or others wait for one."""
+    _transport: Transport
 
     def _enqueue(self, pending: PendingSend) -> None:
         """Lets messages wait for buffers behind those that wait already."""
@@ -51,11 +48,8 @@ class Carrier(BufferOwner, Transmitter, Protocol):
     def _cancel(self, pending: PendingSend) -> None:
         """Takes waiting messages back."""
 
-    def _borrow(self) -> int:
-        """Returns the number of a transmit buffer, or -1 when there is none."""
-
-    def _buffer(self, token: int) -> memoryview:
-        """Returns all bytes of a borrowed transmit buffer."""
+    def _commit(self, token: int, src: int, dst: int, length: int) -> None:
+        """Sends a borrowed buffer behind those who wait."""
 
     def _turn(self) -> bool:
         """Takes in what is there and runs callbacks; True when there may be more. Never waits, never raises."""
@@ -77,23 +71,6 @@ class Carrier(BufferOwner, Transmitter, Protocol):
 
     def _explain(self) -> str:
         """Returns what may help a person to understand a timeout."""
-
-
-def as_payload(data: Payload) -> Payload:
-    """Returns the data as something whose `len` is its size in bytes.
-
-    Raises:
-        RpmsgError: when it has no contiguous bytes (str, list).
-    """
-    if isinstance(data, (bytes, bytearray)):
-        return data
-    try:
-        view = memoryview(data)
-    except TypeError as error:
-        raise RpmsgError(f"a message must be bytes, not {type(data).__name__}; encode it first") from error
-    if not view.c_contiguous:
-        return view.tobytes()
-    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
 def check_address(address: int, what: str) -> None:
@@ -128,6 +105,7 @@ class Endpoint:
         "_parks",
         "_queue",
         "_src",
+        "_transport",
         "_wanted_dst",
         "_wire_name",
         "announced",
@@ -149,6 +127,7 @@ class Endpoint:
         self.name = name
         self.announced = False  # we told the peer of this endpoint, so we tell of its end
         self._bus = bus
+        self._transport = bus._transport
         self._wire_name = wire_name
         self._src = src
         self._dst = dst
@@ -178,7 +157,7 @@ class Endpoint:
     @property
     def mtu(self) -> int:
         """The largest payload in bytes that one message carries."""
-        return self._bus.mtu
+        return self._transport.mtu
 
     @property
     def is_bound(self) -> bool:
@@ -208,7 +187,7 @@ class Endpoint:
         dst = self._dst
         if dst == ADDR_ANY:
             self._raise_unbound()
-        if not self._bus._try_send(self._src, dst, data):
+        if not self._transport.try_send(self._src, dst, data):
             self._send_slowly(self._src, dst, (data,), timeout)
 
     def try_send(self, data: Payload) -> None:
@@ -228,7 +207,7 @@ class Endpoint:
         self._check_open()
         check_address(src, "source")
         check_address(dst, "destination")
-        if not self._bus._try_send(src, dst, data):
+        if not self._transport.try_send(src, dst, data):
             self._send_slowly(src, dst, (data,), timeout)
 
     def try_send_offchannel(self, src: int, dst: int, data: Payload) -> None:
@@ -251,13 +230,12 @@ class Endpoint:
         if not batch:
             return
         longest = max(map(len, batch))
-        if longest > self._bus.mtu:
+        mtu = self._transport.mtu
+        if longest > mtu:
             raise MessageTooLongError(
-                f"one of the messages has {longest} bytes, the mtu is {self._bus.mtu}; split it",
-                size=longest,
-                mtu=self._bus.mtu,
+                f"one of the messages has {longest} bytes, the mtu is {mtu}; split it", size=longest, mtu=mtu
             )
-        sent = self._bus._try_send_many(self._src, dst, batch, 0)
+        sent = self._transport.try_send_many(self._src, dst, batch, 0)
         if sent < len(batch):
             self._send_slowly(self._src, dst, batch, timeout, sent)
 
@@ -279,18 +257,18 @@ class Endpoint:
             ClosedError: when the endpoint is closed.
         """
         self._check_open()
-        bus = self._bus
-        token = bus._borrow()
+        transport = self._transport
+        token = transport.borrow()
         if token < 0:
             token = self._borrow_slowly(timeout)
-        whole = bus._buffer(token)
+        whole = transport.buffer(token)
         room = len(whole) - HEADER_SIZE
         if size is None:
             size = room
         elif not 0 <= size <= room:
-            bus._unborrow(token)
+            transport.unborrow(token)
             raise MessageTooLongError(f"{size} bytes exceed the mtu of {room}; send in parts", size=size, mtu=room)
-        return BorrowedBuffer(bus, token, whole[HEADER_SIZE : HEADER_SIZE + size], self._src, self._destination)
+        return BorrowedBuffer(transport, token, whole[HEADER_SIZE : HEADER_SIZE + size], self)
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
@@ -356,7 +334,7 @@ class Endpoint:
         data, src = self._queue.popleft()
         if isinstance(data, HeldBuffer):
             return data
-        return HeldBuffer(self._bus, HeldBuffer.IN_PRIVATE_MEMORY, memoryview(data), src, self._src)
+        return HeldBuffer(self._transport, HeldBuffer.IN_PRIVATE_MEMORY, memoryview(data), src, self._src)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yields payloads as they come, until the endpoint is closed or the peer destroys the channel."""
@@ -433,13 +411,15 @@ class Endpoint:
             f"send_to() takes one"
         )
 
+    def _commit(self, token: int, src: int, dst: int, length: int) -> None:
+        self._bus._commit(token, src, dst, length)
+
     def _try(self, src: int, dst: int, data: Payload) -> None:
-        bus = self._bus
-        if bus._try_send(src, dst, data):
+        if self._transport.try_send(src, dst, data):
             return
         self._glance()
         self._check_open()
-        if not bus._try_send(src, dst, data):
+        if not self._transport.try_send(src, dst, data):
             raise WouldBlock("no transmit buffer is free now; use send() to wait for one")
 
     def _glance(self) -> None:
@@ -484,15 +464,15 @@ class Endpoint:
             raise pending.error
 
     def _borrow_slowly(self, timeout: float | None) -> int:
-        bus = self._bus
+        bus, transport = self._bus, self._transport
         deadline = _deadline(timeout)
         expired = False
         try:
             while True:
                 bus._turn()
                 self._check_open()
-                bus._want_buffer(True)
-                token = bus._borrow()
+                transport.want_buffer(True)
+                token = transport.borrow()
                 if token >= 0:
                     return token
                 if expired:
@@ -503,7 +483,7 @@ class Endpoint:
                     )
                 expired = bus._wait(deadline)
         finally:
-            bus._want_buffer(False)
+            transport.want_buffer(False)
 
     def _await_message(self, timeout: float | None) -> None:
         """Returns when the queue has a message."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
 
 from openamp.errors import MessageTooLongError, OpenAMPError
+from openamp.rpmsg.transport import Payload, Transport
 from openamp.rpmsg.wire import ADDR_ANY
 
-__all__ = ["Payload", "PendingSend", "Senders", "Transmitter"]
-
-Payload = bytes | bytearray | memoryview
-"""What can be sent: bytes, or anything else that gives a `memoryview` of contiguous memory."""
+__all__ = ["PendingSend", "Senders"]
 
 
 class PendingSend:
@@ -49,22 +46,6 @@ class PendingSend:
         self.error: OpenAMPError | None = None
 
 
-class Transmitter(Protocol):
-    """What sends in the end: the transport."""
-
-    def _try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
-        """Sends as many messages as there are buffers, from `messages[start]`; returns the index behind the last."""
-
-    def _send_buffer(self, token: int, src: int, dst: int, length: int) -> None:
-        """Sends a borrowed buffer whose payload is written."""
-
-    def _unborrow(self, token: int) -> None:
-        """Takes a borrowed buffer back unsent."""
-
-    def _want_buffer(self, wanted: bool) -> None:
-        """Asks the peer to signal free transmit buffers, or no longer."""
-
-
 class Senders:
     """The queue.
 
@@ -73,10 +54,10 @@ class Senders:
         num_announcements: how many of the bus's own messages went out.
     """
 
-    def __init__(self, transmitter: Transmitter) -> None:
+    def __init__(self, transport: Transport) -> None:
         self.waiting: deque[PendingSend] = deque()
         self.num_announcements = 0
-        self._transmitter = transmitter
+        self._transport = transport
 
     def add(self, pending: PendingSend) -> None:
         """Sends at once what can be sent in its turn; the rest waits."""
@@ -90,26 +71,26 @@ class Senders:
 
     def flush(self) -> None:
         """Sends for those who wait, oldest first, as far as the buffers go."""
-        waiting, transmitter = self.waiting, self._transmitter
+        waiting, transport = self.waiting, self._transport
         while waiting:
             pending = waiting[0]
             try:
                 if pending.token >= 0:
-                    transmitter._send_buffer(pending.token, pending.src, pending.dst, pending.length)
+                    transport.send_buffer(pending.token, pending.src, pending.dst, pending.length)
                 elif not self._advance(pending):
-                    transmitter._want_buffer(True)
+                    transport.want_buffer(True)
                     if not self._advance(pending):  # none came before the peer knew of our want either
                         return
             except MessageTooLongError as error:  # the remote learns a buffer's size when it gets it
                 pending.error = error
             pending.done = True
             waiting.popleft()
-        transmitter._want_buffer(False)
+        transport.want_buffer(False)
 
     def _advance(self, pending: PendingSend) -> bool:
         """Sends what it can; True when nothing is left."""
         before = pending.sent
-        pending.sent = self._transmitter._try_send_many(pending.src, pending.dst, pending.messages, before)
+        pending.sent = self._transport.try_send_many(pending.src, pending.dst, pending.messages, before)
         if pending.announces:
             self.num_announcements += pending.sent - before
         return pending.sent == len(pending.messages)
@@ -134,4 +115,4 @@ class Senders:
         pending.error = error
         pending.done = True
         if pending.token >= 0:
-            self._transmitter._unborrow(pending.token)
+            self._transport.unborrow(pending.token)

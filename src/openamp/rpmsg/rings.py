@@ -1,0 +1,514 @@
+"""Messages in virtqueues: the hot path of RPMsg, for the driver of both queues and for the device of both.
+
+Every message is one buffer of one descriptor. On `r2h` the host posts empty buffers, the remote fills them; on `h2r`
+the host fills its own buffers, the remote reads them. The buffers' sizes are the host's choice, per direction; the
+remote learns them from the descriptors.
+
+What the peer may break, and what becomes of it:
+
+- a *message* whose length field exceeds what was written (or a buffer too short for a header): it is counted, its
+  buffer goes back, the messages around it are delivered, and the call that took it in raises RemoteProtocolError. The
+  bus goes on.
+- a *ring* (indices, heads), or a descriptor that points outside the shared memory: nothing that follows could be
+  trusted, so every later call raises the RemoteProtocolError.
+
+The file is written so that it can be compiled as `virtqueue.py` is: plain final classes, no closures or generators.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import Any, Protocol
+
+from openamp.errors import AddressError, MessageTooLongError, RemoteProtocolError
+from openamp.memory import MemoryMap
+from openamp.rpmsg.buffers import HeldBuffer
+from openamp.rpmsg.endpoint import Endpoint
+from openamp.rpmsg.senders import PendingSend
+from openamp.rpmsg.transport import Lender, Payload, as_payload
+from openamp.rpmsg.wire import ADDR_ANY, HEADER, HEADER_SIZE
+from openamp.virtio.virtqueue import DeviceQueue, DriverQueue
+
+__all__ = ["HostRings", "Inbox", "RemoteRings"]
+
+DEFAULT_BUFFER_SIZE = 512
+"""What a remote assumes of the host's buffers before it has seen one (`RPMSG_BUFFER_SIZE`)."""
+
+_LARGE = 4096
+"""Payloads from here on are not joined with the header first: one more memcpy would cost more than a slice."""
+
+_pack = HEADER.pack
+_unpack_from = Struct("<II4xH").unpack_from  # src, dst, length
+
+
+class Inbox(Protocol):
+    """The rare things that an arriving message may mean to the bus."""
+
+    def _arrived_elsewhere(self, data: bytes, src: int, dst: int) -> None:
+        """Takes in a message for an address that no endpoint has."""
+
+    def _bind_by_message(self, endpoint: Endpoint, src: int) -> None:
+        """Binds an endpoint without destination to the source of a message that reached it."""
+
+    def _grew(self, length: int) -> None:
+        """Takes note of the longest message so far."""
+
+    def _defer(self, error: Exception) -> None:
+        """Keeps an error for the next call that waits or polls."""
+
+
+class _Rings:
+    """What both ends share: a message's way from a buffer to its endpoint, the counts, and the end."""
+
+    def __init__(self, lender: Lender, kick: Callable[[int], object], notify_ids: tuple[int, int]) -> None:
+        self._lender = lender
+        self.num_sent = self.bytes_sent = 0
+        self.num_received = self.bytes_received = 0
+        self.num_malformed = 0
+        self.num_kicks = self.num_kicks_suppressed = 0
+        self._kick = kick
+        self._r2h_id, self._h2r_id = notify_ids
+        self._cause: Exception | None = None
+        self._armed = False  # the peer signals what arrives
+        self._wanting = False  # the peer signals free transmit buffers
+        self._num_receive = 0  # buffers that the peer sends in
+        self._parked = 0  # of them, those with a message that is left in place
+        self._park_limit = 0
+        self._longest = 0  # of the messages received
+
+    def attach(
+        self, inbox: Inbox, endpoints: dict[int, Endpoint], ready: deque[Any], waiting: deque[PendingSend]
+    ) -> None:
+        """Connects the bus.
+
+        Args:
+            inbox: the bus.
+            endpoints: its open endpoints, by address.
+            ready: where an endpoint with a callback is put for each of its messages.
+            waiting: those who wait for a transmit buffer.
+        """
+        self._inbox = inbox
+        self._endpoints = endpoints
+        self._ready = ready
+        self._waiting = waiting
+
+    def shut(self, cause: Exception) -> None:
+        if self._cause is None:
+            self._cause = cause
+
+    def _set_num_receive(self, num: int) -> None:
+        self._num_receive = num
+        self._park_limit = num - max(1, num // 4)
+
+    def _deliver(self, token: int, view: memoryview, written: int, queue_name: str) -> bool:
+        """Takes a message in; True when its buffer can go back to the peer at once.
+
+        Args:
+            token: what `give_back` wants, should the message be left in place.
+            view: the buffer, all of it.
+            written: as many of its bytes were used.
+            queue_name: for error texts.
+        """
+        if written < HEADER_SIZE or written > len(view):
+            what = f"{written:#x} bytes cannot hold the {HEADER_SIZE}-byte header"
+            self._bad_message(queue_name, token, written, what)
+            return True
+        src, dst, length = _unpack_from(view)
+        end = HEADER_SIZE + length
+        if end > written:
+            what = f"its header says {length:#x} bytes of payload, {written:#x} were used"
+            self._bad_message(queue_name, token, length, what)
+            return True
+        endpoint = self._endpoints.get(dst)
+        if endpoint is None:
+            self._inbox._arrived_elsewhere(view[HEADER_SIZE:end].tobytes(), src, dst)
+            return True
+        self.num_received += 1
+        self.bytes_received += length
+        if length > self._longest:
+            self._longest = length
+            self._inbox._grew(length)
+        if endpoint._dst == ADDR_ANY:
+            self._inbox._bind_by_message(endpoint, src)
+        messages = endpoint._queue
+        if endpoint._callback is not None:
+            self._ready.append(endpoint)
+        if len(messages) >= endpoint._backlog or (endpoint._parks and self._parked < self._park_limit):
+            self._parked += 1
+            held = HeldBuffer(self._lender, token, view[HEADER_SIZE:end].toreadonly(), src, dst)
+            messages.append((held, src))
+            return False
+        messages.append((view[HEADER_SIZE:end].tobytes(), src))
+        return True
+
+    def _bad_message(self, queue_name: str, token: int, value: int, what: str) -> None:
+        self.num_malformed += 1
+        self._inbox._defer(
+            RemoteProtocolError(
+                f"queue {queue_name!r}: the message in buffer {token:#x} is malformed: {what} "
+                f"(struct rpmsg_hdr, len); it was dropped, look at how the peer fills its buffers",
+                queue=queue_name,
+                index=token,
+                value=value,
+                clause="struct rpmsg_hdr: header and len bytes of payload lie within the used part of the buffer",
+            )
+        )
+
+    def _signal(self, wanted: bool, notify_id: int) -> None:
+        """Kicks the peer if it wants that."""
+        if wanted:
+            self.num_kicks += 1
+            self._kick(notify_id)
+        else:
+            self.num_kicks_suppressed += 1
+
+
+def _fill(view: memoryview, src: int, dst: int, data: Payload, length: int) -> None:
+    """Writes a message into a buffer that is ours."""
+    if length < _LARGE:
+        view[: HEADER_SIZE + length] = _pack(src, dst, 0, length, 0) + data
+    else:
+        view[:HEADER_SIZE] = _pack(src, dst, 0, length, 0)
+        view[HEADER_SIZE : HEADER_SIZE + length] = data
+
+
+def _room(size: int) -> int:
+    """Returns the largest payload that a buffer of this size and the header's 16-bit length field allow."""
+    return min(max(size - HEADER_SIZE, 0), 0xFFFF)
+
+
+def _too_long(length: int, mtu: int) -> MessageTooLongError:
+    return MessageTooLongError(
+        f"a message of {length:#x} bytes exceeds the mtu of {mtu:#x}; split it, or configure larger buffers",
+        size=length,
+        mtu=mtu,
+    )
+
+
+class HostRings(_Rings):
+    """The driver of both queues (a `Transport`); posts the r2h buffers when it is made, without a kick.
+
+    Args:
+        r2h: the queue of messages from the remote, new or reset.
+        h2r: the queue of messages to the remote, new or reset.
+        r2h_buffers: (device address, memory) of each buffer that the remote fills; at most as many as descriptors.
+        h2r_buffers: the same of each buffer that we fill.
+        kick: signals the remote's queue with this notify id.
+        notify_ids: of r2h and h2r.
+    """
+
+    def __init__(
+        self,
+        r2h: DriverQueue,
+        h2r: DriverQueue,
+        r2h_buffers: Sequence[tuple[int, memoryview]],
+        h2r_buffers: Sequence[tuple[int, memoryview]],
+        kick: Callable[[int], object],
+        notify_ids: tuple[int, int],
+    ) -> None:
+        super().__init__(self, kick, notify_ids)
+        self._r2h = r2h
+        self._h2r = h2r
+        self._r2h_buffers = tuple(r2h_buffers[: r2h.num_free])
+        self._h2r_buffers = tuple(h2r_buffers[: h2r.num_free])
+        self._set_num_receive(len(self._r2h_buffers))
+        self._mtu = _room(min((len(view) for _, view in self._h2r_buffers), default=0))
+        self._posted = [0] * r2h.num  # by head: the buffer's number
+        self._in_flight = [0] * h2r.num  # by head: the buffer's number
+        self._free = list(range(len(self._h2r_buffers) - 1, -1, -1))
+        for index in range(len(self._r2h_buffers)):
+            self._post(index)
+        h2r.disable_notifications()
+        r2h.publish()
+        self._armed = True
+
+    @property
+    def mtu(self) -> int:
+        return self._mtu
+
+    def _post(self, index: int) -> None:
+        da, view = self._r2h_buffers[index]
+        self._posted[self._r2h.put(da, len(view), True)] = index
+
+    def drain(self) -> bool:
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        queue, buffers, posted = self._r2h, self._r2h_buffers, self._posted
+        taken = returned = 0
+        try:
+            while taken < self._num_receive and queue.take():
+                if self._armed:
+                    self._armed = False
+                    queue.disable_notifications()
+                taken += 1
+                index = posted[queue.head]
+                if self._deliver(index, buffers[index][1], queue.written, "r2h"):
+                    self._post(index)
+                    returned += 1
+        finally:
+            if returned:
+                self._signal(queue.publish(), self._r2h_id)
+        if taken:
+            return True
+        if self._armed:
+            return False
+        self._armed = True
+        return queue.enable_notifications()
+
+    def give_back(self, token: int) -> None:
+        self._parked -= 1
+        if self._cause is None:
+            self._post(token)
+            self._signal(self._r2h.publish(), self._r2h_id)
+
+    def borrow(self) -> int:
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        free = self._free
+        if not free:
+            queue = self._h2r
+            try:
+                while queue.take():
+                    free.append(self._in_flight[queue.head])
+            except RemoteProtocolError as error:
+                self.shut(error)
+                raise
+            if not free:
+                return -1
+        return free.pop()
+
+    def buffer(self, token: int) -> memoryview:
+        return self._h2r_buffers[token][1][: HEADER_SIZE + self._mtu]
+
+    def unborrow(self, token: int) -> None:
+        self._free.append(token)
+
+    def _put(self, src: int, dst: int, data: Payload, length: int) -> bool:
+        """Fills a buffer and gives it to the queue, unpublished; False when there is none."""
+        if length > self._mtu:
+            raise _too_long(length, self._mtu)
+        index = self.borrow()
+        if index < 0:
+            return False
+        da, view = self._h2r_buffers[index]
+        _fill(view, src, dst, data, length)
+        self._in_flight[self._h2r.put(da, len(view), False)] = index
+        self.num_sent += 1
+        self.bytes_sent += length
+        return True
+
+    def try_send(self, src: int, dst: int, data: Payload) -> bool:
+        if type(data) is not bytes:
+            data = as_payload(data)
+        if self._waiting or not self._put(src, dst, data, len(data)):
+            return False
+        self._signal(self._h2r.publish(), self._h2r_id)
+        return True
+
+    def try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
+        at, end = start, len(messages)
+        try:
+            while at < end and self._put(src, dst, messages[at], len(messages[at])):
+                at += 1
+        finally:
+            if at > start:
+                self._signal(self._h2r.publish(), self._h2r_id)
+        return at
+
+    def send_buffer(self, token: int, src: int, dst: int, length: int) -> None:
+        da, view = self._h2r_buffers[token]
+        view[:HEADER_SIZE] = _pack(src, dst, 0, length, 0)
+        self._in_flight[self._h2r.put(da, len(view), False)] = token
+        self.num_sent += 1
+        self.bytes_sent += length
+        self._signal(self._h2r.publish(), self._h2r_id)
+
+    def want_buffer(self, wanted: bool) -> None:
+        if wanted == self._wanting or self._cause is not None or (self._waiting and not wanted):
+            return
+        self._wanting = wanted
+        if wanted:
+            self._h2r.enable_notifications()
+        else:
+            self._h2r.disable_notifications()
+
+
+class RemoteRings(_Rings):
+    """The device of both queues (a `Transport`); the driver is ready (DRIVER_OK) when it is made.
+
+    Args:
+        r2h: the queue of messages to the host.
+        h2r: the queue of messages from the host.
+        memory: where the addresses in the descriptors lie.
+        kick: signals the host's queue with this notify id.
+        notify_ids: of r2h and h2r.
+    """
+
+    def __init__(
+        self,
+        r2h: DeviceQueue,
+        h2r: DeviceQueue,
+        memory: MemoryMap,
+        kick: Callable[[int], object],
+        notify_ids: tuple[int, int],
+    ) -> None:
+        super().__init__(self, kick, notify_ids)
+        self._r2h = r2h
+        self._h2r = h2r
+        self._memory = memory
+        self._set_num_receive(h2r.num)
+        self._mtu = _room(DEFAULT_BUFFER_SIZE)
+        self._views: dict[int, memoryview] = {}  # by device address: the buffers seen so far
+        self._empty: dict[int, memoryview] = {}  # by head: r2h buffers that are ours now
+        self._spare: list[int] = []  # heads of those that nobody borrowed
+        r2h.disable_notifications()
+        h2r.enable_notifications()
+        self._armed = True
+
+    @property
+    def mtu(self) -> int:
+        """The largest payload of the next message; 496 while the host has not posted any buffer."""
+        if not self._spare and self._cause is None:
+            head = self.borrow()
+            if head >= 0:
+                self._spare.append(head)
+        return self._mtu
+
+    def _view(self, queue: DeviceQueue) -> memoryview:
+        """Returns the bytes of the descriptor that was taken last."""
+        if queue.writable != (queue is self._r2h):
+            raise self._bad_descriptor(queue, "must be writable on r2h and only there", "virtio 1.2, 2.7.4")
+        addr, length = queue.addr, queue.length
+        view = self._views.get(addr)
+        if view is not None and len(view) == length:
+            return view
+        try:
+            view = self._memory.view(addr, length)
+        except AddressError as error:
+            there = f"is in no shared memory region ({self._memory.describe()})"
+            raise self._bad_descriptor(queue, there, "virtio 1.2, 2.7.5: addr is the buffer's address") from error
+        if len(self._views) >= 4 * (self._r2h.num + self._h2r.num):
+            self._views.clear()  # the host makes up new ones all the time
+        self._views[addr] = view
+        return view
+
+    def _bad_descriptor(self, queue: DeviceQueue, what: str, clause: str) -> RemoteProtocolError:
+        error = RemoteProtocolError(
+            f"queue {queue.name!r}: the buffer of {queue.length:#x} bytes at {queue.addr:#x} in descriptor "
+            f"{queue.head:#x} {what} ({clause}); correct the host's buffers",
+            queue=queue.name,
+            index=queue.head,
+            value=queue.addr,
+            clause=clause,
+        )
+        self.shut(error)
+        return error
+
+    def drain(self) -> bool:
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        queue = self._h2r
+        taken = returned = 0
+        try:
+            while taken < self._num_receive and queue.take():
+                if self._armed:
+                    self._armed = False
+                    queue.disable_notifications()
+                taken += 1
+                head = queue.head
+                if self._deliver(head, self._view(queue), queue.length, "h2r"):
+                    queue.put(head, 0)
+                    returned += 1
+        finally:
+            if returned:
+                self._signal(queue.publish(), self._h2r_id)
+        if taken:
+            return True
+        if self._armed:
+            return False
+        self._armed = True
+        return queue.enable_notifications()
+
+    def give_back(self, token: int) -> None:
+        self._parked -= 1
+        if self._cause is None:
+            self._h2r.put(token, 0)
+            self._signal(self._h2r.publish(), self._h2r_id)
+
+    def borrow(self) -> int:
+        if self._cause is not None:
+            raise self._cause.with_traceback(None)
+        if self._spare:
+            return self._spare.pop()
+        queue = self._r2h
+        try:
+            if not queue.take():
+                return -1
+        except RemoteProtocolError as error:
+            self.shut(error)
+            raise
+        if queue.length < HEADER_SIZE:
+            raise self._bad_descriptor(queue, f"cannot hold the {HEADER_SIZE}-byte header", "struct rpmsg_hdr")
+        self._empty[queue.head] = self._view(queue)
+        self._mtu = _room(queue.length)
+        return queue.head
+
+    def buffer(self, token: int) -> memoryview:
+        view = self._empty[token]
+        return view[: HEADER_SIZE + _room(len(view))]
+
+    def unborrow(self, token: int) -> None:
+        self._spare.append(token)
+
+    def _put(self, src: int, dst: int, data: Payload, length: int) -> bool:
+        """Fills a buffer and gives it to the queue, unpublished; False when there is none."""
+        head = self.borrow()
+        if head < 0:
+            return False
+        view = self._empty[head]
+        if HEADER_SIZE + length > len(view) or length > 0xFFFF:
+            self._spare.append(head)
+            raise _too_long(length, _room(len(view)))
+        del self._empty[head]
+        _fill(view, src, dst, data, length)
+        self._r2h.put(head, HEADER_SIZE + length)
+        self.num_sent += 1
+        self.bytes_sent += length
+        return True
+
+    def try_send(self, src: int, dst: int, data: Payload) -> bool:
+        if type(data) is not bytes:
+            data = as_payload(data)
+        if self._waiting or not self._put(src, dst, data, len(data)):
+            return False
+        self._signal(self._r2h.publish(), self._r2h_id)
+        return True
+
+    def try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
+        at, end = start, len(messages)
+        try:
+            while at < end and self._put(src, dst, messages[at], len(messages[at])):
+                at += 1
+        finally:
+            if at > start:
+                self._signal(self._r2h.publish(), self._r2h_id)
+        return at
+
+    def send_buffer(self, token: int, src: int, dst: int, length: int) -> None:
+        view = self._empty.pop(token)
+        view[:HEADER_SIZE] = _pack(src, dst, 0, length, 0)
+        self._r2h.put(token, HEADER_SIZE + length)
+        self.num_sent += 1
+        self.bytes_sent += length
+        self._signal(self._r2h.publish(), self._r2h_id)
+
+    def want_buffer(self, wanted: bool) -> None:
+        if wanted == self._wanting or self._cause is not None or (self._waiting and not wanted):
+            return
+        self._wanting = wanted
+        if wanted:
+            self._r2h.enable_notifications()
+        else:
+            self._r2h.disable_notifications()

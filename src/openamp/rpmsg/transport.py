@@ -1,0 +1,99 @@
+"""The seam under the bus: what carries messages to the peer and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from openamp.errors import RpmsgError
+
+__all__ = ["Lender", "Payload", "Transport", "as_payload"]
+
+Payload = bytes | bytearray | memoryview
+"""What can be sent: bytes, or anything else that gives a `memoryview` of contiguous memory."""
+
+
+def as_payload(data: Payload) -> Payload:
+    """Returns the data as something whose `len` is its size in bytes.
+
+    Raises:
+        RpmsgError: when it has no bytes (str, list).
+    """
+    if isinstance(data, (bytes, bytearray)):
+        return data
+    try:
+        view = memoryview(data)
+    except TypeError as error:
+        raise RpmsgError(f"a message must be bytes, not {type(data).__name__}; encode it first") from error
+    if not view.c_contiguous:
+        return view.tobytes()
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+class Lender(Protocol):
+    """What lends message buffers, known by a number, and takes them back."""
+
+    def give_back(self, token: int) -> None:
+        """Takes a received buffer back: the peer may use it again."""
+
+    def unborrow(self, token: int) -> None:
+        """Takes a transmit buffer back unsent."""
+
+
+class Transport(Lender, Protocol):
+    """What a bus needs of the rings, or of whatever else carries messages. Nothing here waits.
+
+    Messages that arrive go straight to the endpoints, within `drain`. Every call raises the cause of `shut`, or what
+    the peer broke.
+
+    Attributes:
+        num_sent: messages handed to the peer.
+        bytes_sent: their payloads.
+        num_received: messages taken in for an endpoint.
+        bytes_received: their payloads.
+        num_malformed: messages that broke the format.
+        num_kicks: signals sent to the peer.
+        num_kicks_suppressed: signals saved because the peer did not want them.
+    """
+
+    num_sent: int
+    bytes_sent: int
+    num_received: int
+    bytes_received: int
+    num_malformed: int
+    num_kicks: int
+    num_kicks_suppressed: int
+
+    @property
+    def mtu(self) -> int:
+        """The largest payload in bytes that one message to the peer carries."""
+
+    def drain(self) -> bool:
+        """Takes in a batch. True when there may be more; else the peer will signal the next."""
+
+    def try_send(self, src: int, dst: int, data: Payload) -> bool:
+        """Sends one message; False when there is no buffer, or others wait for one."""
+
+    def try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
+        """Sends as many messages as there are buffers, from `messages[start]`, with one signal to the peer.
+
+        It does not look for others who wait; `Senders` does.
+
+        Returns:
+            The index behind the last one sent.
+        """
+
+    def borrow(self) -> int:
+        """Returns the number of a transmit buffer, or -1 when there is none."""
+
+    def buffer(self, token: int) -> memoryview:
+        """Returns the bytes of a borrowed transmit buffer: room for a header, then for the payload."""
+
+    def send_buffer(self, token: int, src: int, dst: int, length: int) -> None:
+        """Sends a borrowed buffer whose payload is written."""
+
+    def want_buffer(self, wanted: bool) -> None:
+        """Asks the peer to signal free transmit buffers, or no longer."""
+
+    def shut(self, cause: Exception) -> None:
+        """Ends it: the peer's memory is not touched any more, and calls raise `cause`. The first cause stays."""
