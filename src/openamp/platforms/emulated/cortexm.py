@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 import struct
 from types import MappingProxyType
+from typing import Any
 
 from unicorn import arm_const as arm
 from unicorn import unicorn_const as uc
@@ -26,6 +27,7 @@ from unicorn import unicorn_const as uc
 from openamp.errors import BoardError
 from openamp.memory import MemoryMap
 from openamp.platforms.emulated.core import HANDLED, NEVER, Access, Core, CoreConfig, Fault, RegisterBatch, Stop
+from openamp.platforms.emulated.engine import FILL_FETCH
 from openamp.platforms.emulated.faults import (
     CFSR_BITS,
     FAULT_OF,
@@ -113,6 +115,7 @@ NPRIV, SPSEL, FPCA, SFPA = 1, 2, 4, 8
 T = 1 << 24
 EXCEPTION = 0x1FF
 ALIGNED = 1 << 9
+IT_STATE = 0x0600FC00
 CPSR_FLAGS = 0xFE0FFC00  # the bits of xPSR that have the same place in CPSR: NZCVQ, IT, GE
 CPSR_T = 1 << 5
 EXC_RETURN_MIN = 0xFF000000
@@ -431,6 +434,20 @@ class CortexM(Core):
         self.asleep = True
         self._waits_for_event = True
         self._check_waiting_handler()
+
+    def _fill(self, engine: int, address: int, kind: int, result: Any, data: object) -> bool:
+        """Translates one page, and keeps the engine from losing an instruction over it.
+
+        Before the engine asks for a translation it stores the state of the instruction that wants it, with its
+        place in an IT block, and does not take that back: the next block would begin inside an IT block. (Translated
+        code keeps account of IT by itself, so the stored state is not needed unless the access fails.)
+        """
+        found = super()._fill(engine, address, kind, result, data)
+        if found and kind != FILL_FETCH:
+            xpsr = self._engine.read(XPSR)
+            if xpsr & IT_STATE:
+                self._engine.write(SET_XPSR, xpsr & ~IT_STATE)
+        return found
 
     def _unmapped(self, address: int, access: Access) -> None:
         self._counter.retract(self._pc)
