@@ -56,6 +56,7 @@ class FakeCore:
         self.budgets: list[int] = []
         self.stops = 0
         self.pc = 0x100
+        self.closed = False
         self.values = {"r0": 0, "r1": 0}
 
     @property
@@ -82,6 +83,9 @@ class FakeCore:
         self.idle += cycles
         if self.timer is not None and self.cycles >= self.timer:
             self.asleep = False
+
+    def close(self) -> None:
+        self.closed = True
 
     def registers(self) -> dict[str, int]:
         return dict(self.values)
@@ -544,8 +548,12 @@ def test_kicks_and_waits_without_a_running_core_are_harmless(bench: Bench) -> No
 
 def test_a_closed_platform_says_so(bench: Bench) -> None:
     bench.boot()
+    core = bench.core
     bench.close()
     bench.close()
+    assert core.closed
+    assert bench.diagnose() == "the emulated platform was closed"
+    assert bench.statistics().instructions == core.instructions
     for call in (lambda: bench.wait(0), lambda: bench.prepare(IMAGE), lambda: bench.start(IMAGE, ())):
         with pytest.raises(ClosedError):
             call()
@@ -655,7 +663,7 @@ def test_diagnosis_tells_of_kicks_that_the_firmware_cannot_see(bench: Bench) -> 
     bench.kick(H2R)
     bench.wait(0)
     assert "kick on mailbox channel 2 is not taken yet" in bench.diagnose()
-    assert "not enabled (RXOIE)" in bench.diagnose()
+    assert "interrupt 103 is not enabled in the mailbox" in bench.diagnose()
     bench._machine.ipcc.write(0x10, 4, 1)
     bench._machine.ipcc.write(0x14, 4, 0b10)
     assert "masked for that channel" in bench.diagnose()

@@ -197,6 +197,11 @@ class AccessLog:
         self.others = 0
         self._limit = limit
 
+    def clear(self) -> None:
+        """Forgets all accesses."""
+        self.counts.clear()
+        self.others = 0
+
     def add(self, address: int, kind: str) -> None:
         """Counts one access."""
         key = (address, kind)

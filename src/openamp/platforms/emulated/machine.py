@@ -151,9 +151,20 @@ class Machine:
         for device in self.devices:
             device.reset()
         self.semihosting.reset()
+        self.log.clear()
         self._output.clear()
         self.kicked = 0
         self.exit_status = None
+
+    def close(self) -> None:
+        """Gives core and devices back; the memory stays for those who still look at it."""
+        if self.core is not None:
+            self.core.close()
+            self.core = None
+        self.devices.clear()  # they know this machine: without these ends the collector has nothing to find
+        self.uarts.clear()
+        self.timers.clear()
+        del self.ipcc, self.semihosting
 
     def clear_memory(self) -> None:
         """Makes all memory zero, as it is when a machine is new."""

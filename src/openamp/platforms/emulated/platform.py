@@ -109,6 +109,7 @@ class EmulatedPlatform:
         self._image: FirmwareImage | None = None
         self._listeners: list[Callable[[str, bytes], None]] = []
         self._tail = OutputTail()
+        self._statistics = EmulationStatistics(0, 0, {})
         self._running = False  # released from reset and not ended
         self._closed = False
         self._events: deque[Event] = deque()
@@ -144,6 +145,7 @@ class EmulatedPlatform:
         Raises:
             PlatformError: the board has no such stream.
         """
+        self._require_open()
         streams = [*self._machine.uarts, STREAM]
         if stream not in streams:
             raise PlatformError(f'board "{self.board.name}" has no console "{stream}"; there are {", ".join(streams)}')
@@ -222,7 +224,8 @@ class EmulatedPlatform:
         self._closed = True
         self._shutdown_request = False
         self.stop()
-        self._machine.core = None
+        self.statistics()  # keeps them
+        self._machine.close()
         self._listeners.clear()
 
     def _require_open(self) -> None:
@@ -284,16 +287,17 @@ class EmulatedPlatform:
 
     def diagnose(self) -> str:
         """Returns one sentence on what the core does and whether it can see the host's kicks."""
+        if self._closed:
+            return "the emulated platform was closed"
         return describe_activity(self._machine, self._image, self._running)
 
     def statistics(self) -> EmulationStatistics:
         """Returns what the core has done since its last start."""
         core = self._machine.core
-        return EmulationStatistics(
-            instructions=core.instructions if core is not None else 0,
-            cycles=core.cycles if core is not None else 0,
-            accesses=dict(self._machine.log.counts),
-        )
+        if core is not None:
+            accesses = dict(self._machine.log.counts)
+            self._statistics = EmulationStatistics(core.instructions, core.cycles, accesses)
+        return self._statistics
 
     def kick(self, notify_id: int) -> None:
         """Sets the flag of the vring's channel; the firmware sees it when it next runs. From any thread."""

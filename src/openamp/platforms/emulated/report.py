@@ -16,6 +16,8 @@ __all__ = ["OutputTail", "crash_report", "describe_activity"]
 
 TAIL_BYTES = 4096
 TAIL_LINES = 12
+FIRST_IRQ = 16  # the exception number of a Cortex-M's external interrupt 0
+PLIC_ENABLE = 0x2000
 
 
 class OutputTail:
@@ -48,22 +50,25 @@ def locate(image: FirmwareImage | None, address: int) -> str:
 def crash_report(core: Core, image: FirmwareImage | None, memory: MemoryMap, output_tail: str) -> CrashReport:
     """Puts together what is known of a core that cannot go on, or that asked for a reset."""
     fault = core.fault
+    reason = "the firmware asked for a system reset"
+    advice = ["rings and status are shared, so only the host can start it again: recover it"]
     if fault is None:
-        return CrashReport(
-            reason="the firmware asked for a system reset",
-            details=("rings and status are shared, so only the host can start it again: recover it",),
-            output_tail=output_tail,
-        )
+        fault = getattr(core, "last_fault", None)  # what it took before, and reset itself for
+        if fault is None:
+            return CrashReport(reason=reason, details=tuple(advice), output_tail=output_tail)
+        reason = f"{fault.reason}; then {reason}"
+    else:
+        reason, advice = fault.reason, []
     details = list(fault.details)
     if fault.address is not None:
         details.append(describe_address(fault.address, memory))
     return CrashReport(
-        reason=fault.reason,
+        reason=reason,
         pc=fault.pc,
         location=locate(image, fault.pc),
         address=fault.address,
         registers=dict(fault.registers) or core.registers(),
-        details=tuple(details),
+        details=(*details, *advice),
         output_tail=output_tail,
     )
 
@@ -96,13 +101,37 @@ def describe_activity(machine: Machine, image: FirmwareImage | None, running: bo
 
 
 def _describe_mailbox(machine: Machine) -> str:
-    flags = machine.ipcc.to_firmware
-    channels = ", ".join(str(n + 1) for n in range(machine.ipcc.CHANNELS) if flags >> n & 1)
-    irq = machine.board.mailbox.receive_irq
+    ipcc, irq = machine.ipcc, machine.board.mailbox.receive_irq
+    flags = ipcc.to_firmware
     if not flags:
         return "it has taken all kicks of the host"
+    channels = ", ".join(str(n + 1) for n in range(ipcc.CHANNELS) if flags >> n & 1)
     kick = f"the host's kick on mailbox channel {channels} is not taken yet"
-    if not machine.ipcc.receive_pending:
-        why = "is not enabled (RXOIE)" if not machine.ipcc.receive_enabled else "is masked for that channel"
-        return f"{kick}: the mailbox's receive interrupt {why}, so the firmware has to poll its status register"
-    return f"{kick}: the mailbox's receive interrupt {irq} is pending"
+    if not ipcc.receive_pending:
+        why = "is masked for that channel" if ipcc.receive_enabled else "is not enabled in the mailbox"
+        return f"{kick}: the mailbox's receive interrupt {irq} {why}"
+    why = why_not_taken(machine.core, irq)
+    return f"{kick}: the mailbox's receive interrupt {irq} is pending" + (f" but {why}" if why else "")
+
+
+def why_not_taken(core: Core | None, irq: int) -> str:
+    """Returns what holds a pending external interrupt back, or "" when nothing does."""
+    nvic, plic = getattr(core, "nvic", None), getattr(core, "plic", None)
+    registers = core.registers() if core is not None else {}
+    if nvic is not None:
+        if not nvic.enabled >> FIRST_IRQ + irq & 1:
+            return "disabled in the NVIC"
+        masks = [name for name in ("primask", "faultmask", "basepri") if registers.get(name)]
+        if masks:
+            return f"held back by {masks[0].upper()}"
+        return f"waits for the handler of exception {nvic.current}" if nvic.current else ""
+    if plic is None:
+        return ""
+    registers_of_plic, context = plic.windows
+    if not registers_of_plic.read_word(PLIC_ENABLE + irq // 32 * 4) >> irq % 32 & 1:
+        return "disabled in the PLIC"
+    if registers_of_plic.read_word(4 * irq) <= context.read_word(0):
+        return "has a priority in the PLIC that is not above the threshold"
+    if not registers["mie"] & 1 << 11:
+        return "disabled in mie (MEIE)"
+    return "" if registers["mstatus"] & 1 << 3 else "held back by mstatus.MIE"
