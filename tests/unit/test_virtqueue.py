@@ -202,16 +202,17 @@ def test_empty_buffers_are_buffers(pair: Pair, ring: Ring) -> None:
 
 
 def test_indices_run_modulo_2_to_the_16(pair: Pair) -> None:
+    """Three at a time: the wrap comes in the middle of a batch."""
     ring = Ring(num=4)
     driver, device = ring.driver(pair[0]), ring.device(pair[1])
-    for round_ in range(0x8000 + 5):
-        heads = [driver.add(round_, 8, True), driver.add(round_, 8, True)]
+    for round_ in range(0x10000 // 3 + 5):
+        a, b, c = (driver.add(round_, 8, True) for _ in range(3))
         driver.publish()
-        assert device.pop_singles(9) == [(head, round_, 8, True) for head in heads]
-        device.push_many([(heads[1], 1), (heads[0], 2)])
+        assert device.pop_singles(9) == [(head, round_, 8, True) for head in (a, b, c)]
+        device.push_many([(b, 1), (c, 2), (a, 3)])
         device.publish()
-        assert driver.reclaim_many(9) == [(heads[1], 1), (heads[0], 2)]
-    assert ring.avail_idx == ring.used_idx == 10
+        assert driver.reclaim_many(9) == [(b, 1), (c, 2), (a, 3)]
+    assert ring.avail_idx == ring.used_idx == 3 * (0x10000 // 3 + 5) & 0xFFFF
 
 
 @pytest.mark.parametrize("turns", [1, 3])
