@@ -368,16 +368,38 @@ def test_idle_skip_jumps_to_the_timer() -> None:
     assert platform.core.cycles == platform.board.clock_hz * 3600
 
 
-def test_virtual_time_follows_the_clock_when_a_kick_ends_a_sleep() -> None:
+def test_time_that_passes_outside_wait_does_not_pass_for_the_core() -> None:
+    platform = Bench(echo)
+    platform.boot()
+    platform.core.timer = platform.core.cycles + platform.board.clock_hz // 100
+    for _ in range(3):
+        time.sleep(0.02)
+        platform.kick(H2R)
+        assert platform.wait(1.0) == (Kick(R2H),)
+        assert platform.wait(0) == ()
+    assert platform.core.cycles == platform.core.instructions == 400
+
+
+def test_time_that_passes_inside_wait_counts_even_in_pieces() -> None:
+    platform = Bench(echo)
+    platform.boot()
+    platform.core.timer = platform.core.cycles + platform.board.clock_hz // 50
+    begin = time.monotonic()
+    while platform.core.cycles < platform.core.timer:
+        assert platform.wait(0.002) == ()
+        assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin == pytest.approx(0.02, abs=0.019)
+
+
+def test_a_kick_from_another_thread_finds_the_time_that_it_came_at() -> None:
     platform = Bench(echo)
     platform.boot()
     platform.core.timer = platform.core.cycles + platform.board.clock_hz * 10
-    before = platform.core.cycles
-    platform.wait(0.02)
-    platform.kick(H2R)
-    assert platform.wait(1.0) == (Kick(R2H),)
-    passed = (platform.core.cycles - before) / platform.board.clock_hz
-    assert 0.015 < passed < 1.0
+    thread = threading.Timer(0.02, platform.kick, (H2R,))
+    thread.start()
+    assert platform.wait(5.0) == (Kick(R2H),)
+    thread.join()
+    assert 0.01 < platform.core.cycles / platform.board.clock_hz < 4
 
 
 def test_without_a_timer_time_stands_still_while_the_core_sleeps() -> None:

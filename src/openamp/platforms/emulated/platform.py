@@ -1,10 +1,11 @@
 """`EmulatedPlatform`: a board's core and devices behind the `HostPlatform` seam.
 
 **Time.** The core executes only inside `wait()`, and for a moment inside `start()`, in the caller's thread, in slices
-of bounded length, so firmware that loops for ever cannot hang its host. Virtual time counts the core's cycles. A core
-that sleeps costs no CPU: `wait` sleeps too, until a timer of the firmware is due, a kick comes (from any thread) or
-the deadline passes. Firmware that only reacts to its host executes the same instructions in every run; with timers
-of its own, `idle="skip"` makes that so, because it jumps to the next timer instead of sleeping.
+of bounded length, so firmware that loops for ever cannot hang its host. Virtual time counts the core's cycles; it
+stands still while the host is elsewhere. A core that sleeps costs no CPU: `wait` sleeps too, until a timer of the
+firmware is due, a kick comes from another thread, or the deadline passes. Equal runs execute equal instructions,
+timers included, as long as no deadline of the host passes and no other thread kicks; `idle="skip"` jumps to the next
+timer instead of sleeping.
 
 **Events.** A kick from the firmware is reported when the core next sleeps, or at the end of the slice: many
 messages make one event. Console output is passed on after each slice.
@@ -328,7 +329,7 @@ class EmulatedPlatform:
     def _wait(self, deadline: float | None) -> Sequence[Event]:
         core = self._machine.core
         was_running = self._running
-        if core is not None and not core.asleep:
+        if core is not None:
             self._anchor = (time.monotonic(), core.cycles)  # the core stood still while the host was away
         while True:
             self._require_open()
@@ -357,7 +358,7 @@ class EmulatedPlatform:
     def _execute(self, core: Core, budget: int = 0) -> None:
         """Runs one slice, of `budget` instructions if given, and turns what came of it into events."""
         machine = self._machine
-        self._take_orders(core)
+        self._take_orders()
         budget = budget or self._slice
         if machine.timers:
             machine.advance_timers()
@@ -398,12 +399,8 @@ class EmulatedPlatform:
             for callback in self._listeners:
                 callback(stream, data)
 
-    def _take_orders(self, core: Core) -> None:
+    def _take_orders(self) -> None:
         """Applies the kicks and the console input that came from the host."""
-        if not (self._kicks or self._input):
-            return
-        if core.asleep and not self._skip_idle:
-            self._catch_up(core)
         while self._kicks:
             self._machine.ipcc.kick(self._kicks.popleft())
             self._slice = SHORTEST_SLICE
@@ -415,33 +412,26 @@ class EmulatedPlatform:
         cycles = self._idle_cycles(core)
         if cycles is None:
             return self._sleep(deadline)
+        now = time.monotonic()
+        if deadline is not None and now >= deadline:
+            return False
         if self._skip_idle:
             core.skip(cycles)
-            return deadline is None or time.monotonic() < deadline
-        due, now = self._moment_of(core.cycles + cycles), time.monotonic()
-        due = min(due, now + cycles / self.board.clock_hz)
+            return True
+        clock = self.board.clock_hz
+        moment, cycle = self._anchor
+        due = min(moment + (core.cycles + cycles - cycle) / clock, now + cycles / clock)
         if due > now:
+            asleep = now
             woken = self._sleep(due if deadline is None else min(due, deadline))
             now = time.monotonic()
             if now < due:
+                core.skip(min(int((now - asleep) * clock), cycles))
+                self._anchor = (now, core.cycles)
                 return woken
         core.skip(cycles)
         self._anchor = (due if now - due < LATE else now, core.cycles)
-        return deadline is None or now < deadline
-
-    def _moment_of(self, cycle: int) -> float:
-        """Returns when, on the clock, a cycle of virtual time is due."""
-        moment, anchor = self._anchor
-        return moment + (cycle - anchor) / self.board.clock_hz
-
-    def _catch_up(self, core: Core) -> None:
-        """Lets virtual time follow the clock to where a kick ends the core's sleep, if a timer is running."""
-        now = time.monotonic()
-        cycles = self._idle_cycles(core)
-        if cycles is not None:
-            passed = int((now - self._moment_of(core.cycles)) * self.board.clock_hz)
-            core.skip(max(min(passed, cycles), 0))
-        self._anchor = (now, core.cycles)
+        return True
 
     def _idle_cycles(self, core: Core) -> int | None:
         """Returns the cycles until the next timer of the core or of a device, or None."""
