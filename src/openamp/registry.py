@@ -24,9 +24,11 @@ __all__ = ["open", "platforms", "serve"]
 _HOSTS = {
     "emulated": "openamp.platforms.emulated:EmulatedPlatform",
     "loopback": "openamp.platforms.loopback:LoopbackPlatform",
+    "process": "openamp.platforms.process:host_end",
 }
 _REMOTES = {
     "loopback": "openamp.platforms.loopback:remote_end",
+    "process": "openamp.platforms.process:remote_end",
 }
 _REMOTEPROC_OPTIONS = ("h2r_buf_size", "r2h_buf_size", "acknowledge", "allow_overlap")
 

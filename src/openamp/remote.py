@@ -34,7 +34,22 @@ def serve_link(link: RemotePlatform, *, timeout: float | None = None) -> RemoteB
         ResourceTableError: when there is no RPMsg device in the table.
         TimeoutExpired: when the driver does not come up.
     """
-    return _Remote(link).serve(timeout)
+    try:
+        return _Remote(link).serve(timeout)
+    except BaseException:
+        link.close()
+        raise
+
+
+class _ServedBus(RemoteBus):
+    """The bus of a served link; closing it leaves the link."""
+
+    link: RemotePlatform
+
+    def close(self) -> None:
+        super().close()
+        if self._closed:  # not yet, when another thread is inside
+            self.link.close()
 
 
 class _Remote:
@@ -43,7 +58,7 @@ class _Remote:
     def __init__(self, link: RemotePlatform) -> None:
         self._link = link
         self._table_da = link.table_da
-        self._bus: RemoteBus | None = None
+        self._bus: _ServedBus | None = None
         self._ended = False
 
     def serve(self, timeout: float | None) -> RemoteBus:
@@ -72,7 +87,7 @@ class _Remote:
                 )
             view = memory.view(ring.da, vring_size(ring.num, ring.align))
             queues.append(DeviceQueue.contiguous(view, ring.num, ring.align, name=name))
-        self._bus = RemoteBus(
+        self._bus = _ServedBus(
             r2h=queues[0],
             h2r=queues[1],
             memory=memory,
@@ -81,6 +96,7 @@ class _Remote:
             pump=self._pump,
             notify_ids=(vdev.vrings[0].notifyid, vdev.vrings[1].notifyid),
         )
+        self._bus.link = self._link
         if isinstance(self._link, Cooperative):
             self._link.cooperate(lambda: self._pump(0))
         return self._bus

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import openamp
+
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if not path.name.startswith("test_"))
+EXAMPLES = sorted(p for p in (ROOT / "examples").glob("*.py") if not p.name.startswith(("test_", "remote_")))
 
 
 def run(*arguments: str) -> str:
@@ -45,3 +47,11 @@ def test_links_in_the_documentation_lead_somewhere() -> None:
     for page in pages:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_example_of_a_remote_process() -> None:
+    with openamp.open("process", env={"PYTHONPATH": str(ROOT / "src")}) as rproc:
+        rproc.boot(ROOT / "examples" / "remote_echo.py")
+        with rproc.create_endpoint("rpmsg-openamp-demo-channel", timeout=20) as endpoint:
+            endpoint.send(b"hello")
+            assert endpoint.receive(timeout=5) == b"hello"

@@ -1,0 +1,332 @@
+"""OpenAMP's generic Linux machine: what the C library's samples do between two Linux processes.
+
+Shared memory is a POSIX object (device address 0 is its first byte) with the resource table at its start; a kick is one
+byte on a UNIX stream socket. Processor 0 binds the socket, writes the table, listens and waits for one connection;
+processor 1 connects. The C samples' remotes are processor 0 and their hosts processor 1, but either side may be
+either.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import stat
+from collections.abc import Sequence
+
+from openamp.errors import AllocationError, PlatformError, TimeoutExpired
+from openamp.firmware import FirmwareImage, TableSection
+from openamp.link import Event, Exit
+from openamp.memory import MemoryMap, Region, SharedMemory
+from openamp.platforms.process.host import HostEnd
+from openamp.platforms.process.remote import ProcessRemote
+from openamp.platforms.process.signals import Signals, SocketSignals
+from openamp.platforms.process.wire import connect, peer_of
+from openamp.resource_table import ResourceTable, rpmsg_table
+
+__all__ = ["GenericLinuxPlatform", "Machine"]
+
+SHM = "openamp.shm"
+SHM_SIZE = 0x80000
+SOCKET = "/tmp/openamp.event.0"
+BUFFERS = 0x10000
+BUFFERS_SIZE = 0x40000
+VRINGS = (0x4000, 0x8000)
+ALIGN = 0x1000
+NUM = 256
+
+
+class Machine:
+    """The machine's memory and socket, seen from one of its processors.
+
+    Args:
+        processor: 0 binds the socket and creates the memory, 1 connects.
+        shm: name of the POSIX shared memory object.
+        socket_path: path of the socket.
+        size: bytes of the shared memory.
+
+    Raises:
+        PlatformError: when an option is impossible.
+    """
+
+    def __init__(self, *, processor: int, shm: str = SHM, socket_path: str = SOCKET, size: int = SHM_SIZE) -> None:
+        if processor not in (0, 1):
+            raise PlatformError(f"processor is {processor}; it is 0 (binds the socket) or 1 (connects)")
+        if "/" in shm.lstrip("/") or not shm.strip("/"):
+            raise PlatformError(f"shm is {shm!r}; give the name of a POSIX shared memory object, such as {SHM!r}")
+        if size < BUFFERS + BUFFERS_SIZE:
+            raise PlatformError(f"size is {size:#x}; the machine needs {BUFFERS + BUFFERS_SIZE:#x} bytes at least")
+        self.processor = processor
+        self.memory_path = f"/dev/shm/{shm.lstrip('/')}"
+        self.socket_path = socket_path
+        self.size = size
+        self._shared: SharedMemory | None = None
+        self._listener: socket.socket | None = None
+
+    @staticmethod
+    def table() -> ResourceTable:
+        """The resource table of the C library's machine."""
+        return rpmsg_table(num=NUM, align=ALIGN, vring_da=VRINGS, notifyids=(1, 2), notifyid=0)
+
+    def map(self) -> MemoryMap:
+        """Opens (processor 0: creates) the shared memory; rings, then buffers, then the rest.
+
+        Raises:
+            PlatformError: when it cannot be opened, or is too small.
+        """
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if self.processor == 0 else 0)
+        try:
+            fd = os.open(self.memory_path, flags, 0o600)
+        except OSError as error:
+            raise PlatformError(
+                f"the shared memory {self.memory_path} cannot be opened ({error.strerror}); start processor 0 first, "
+                f"or name the memory that it uses with shm="
+            ) from error
+        try:
+            if self.processor == 0:
+                os.ftruncate(fd, self.size)
+            elif os.fstat(fd).st_size < self.size:
+                raise PlatformError(
+                    f"the shared memory {self.memory_path} has {os.fstat(fd).st_size:#x} bytes, {self.size:#x} are "
+                    f"expected; give its size with size="
+                )
+            self._shared = SharedMemory(self.size, fd=fd)
+        except AllocationError as error:
+            raise PlatformError(f"{self.memory_path} cannot be mapped: {error}") from error
+        finally:
+            os.close(fd)
+        view = self._shared.view
+        end = BUFFERS + BUFFERS_SIZE
+        regions = [Region("rings", 0, view[:BUFFERS]), Region("buffers", BUFFERS, view[BUFFERS:end], pool=True)]
+        if self.size > end:
+            regions.append(Region("rest", end, view[end : self.size]))
+        return MemoryMap(regions)
+
+    def listen(self) -> None:
+        """Binds the socket, in place of one that a dead process left.
+
+        Raises:
+            PlatformError: when the path is taken by something else, or another process listens there.
+        """
+        path = self.socket_path
+        try:
+            if stat.S_ISSOCK(os.stat(path).st_mode):
+                self._remove_stale(path)
+        except FileNotFoundError:
+            pass
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            listener.bind(path)
+        except OSError as error:
+            listener.close()
+            raise PlatformError(
+                f"the socket {path} cannot be bound ({error.strerror}); end the other processor 0, remove the file, "
+                f"or choose another path"
+            ) from error
+        listener.listen(1)
+        self._listener = listener
+
+    @staticmethod
+    def _remove_stale(path: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)  # nobody listens: its process is dead
+
+    def accept(self, timeout: float | None) -> socket.socket | None:
+        """Waits for processor 1; None when the time passed."""
+        if self._listener is None:
+            return None
+        ready, _, _ = select.select([self._listener], [], [], timeout)
+        if not ready:
+            return None
+        stream, _ = self._listener.accept()
+        self._unlisten()
+        return stream
+
+    def connect(self, timeout: float | None) -> socket.socket:
+        """Connects to processor 0, waiting until it listens.
+
+        Raises:
+            TimeoutExpired: when it does not in time.
+        """
+        return connect(
+            socket.SOCK_STREAM,
+            self.socket_path,
+            timeout,
+            f"nobody listened at {self.socket_path} (start the other side, processor 0, first)",
+        )
+
+    def _unlisten(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            if os.path.exists(self.socket_path):
+                os.unlink(self.socket_path)
+
+    def close(self) -> None:
+        """Gives memory and socket back; processor 0 removes the files that it made."""
+        self._unlisten()
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
+            if self.processor == 0 and os.path.exists(self.memory_path):
+                os.unlink(self.memory_path)
+
+
+class GenericLinuxPlatform(HostEnd):
+    """The host's end of the generic Linux machine (a `HostPlatform`).
+
+    Args:
+        processor: 1 connects to the remote, as the C samples' hosts do; 0 lets the remote connect.
+        shm: name of the POSIX shared memory object.
+        socket_path: path of the socket.
+        size: bytes of the shared memory.
+        connect_timeout: seconds to wait for the remote to listen (processor 1); None waits for ever.
+    """
+
+    def __init__(
+        self,
+        *,
+        processor: int = 1,
+        shm: str = SHM,
+        socket_path: str = SOCKET,
+        size: int = SHM_SIZE,
+        connect_timeout: float | None = 10.0,
+    ) -> None:
+        super().__init__()
+        self._machine = Machine(processor=processor, shm=shm, socket_path=socket_path, size=size)
+        self._connect_timeout = connect_timeout
+        self._connected: socket.socket | None = None
+
+    def builtin_firmware(self) -> FirmwareImage:
+        """The machine's own resource table, at address 0.
+
+        Raises:
+            TimeoutExpired: when the remote, which has to write it first (processor 1), does not come.
+        """
+        table = Machine.table().build()
+        if self._machine.processor == 1:
+            self._meet()
+            table = self._remotes_table()
+        return FirmwareImage(
+            (),
+            name="generic Linux machine",
+            format="program",
+            resource_table=TableSection(data=table, da=0, loaded=False),
+        )
+
+    def _meet(self) -> None:
+        """Connects to the remote and maps its memory, once for each start."""
+        if self._connected is None:
+            self._connected = self._machine.connect(self._connect_timeout)
+            self.memory = self._machine.map()
+
+    def _remotes_table(self) -> bytes:
+        """Returns the table that the remote wrote, as it was before any driver."""
+        data = self.memory.read(0, VRINGS[0])
+        return data[: ResourceTable.parse(data).size]
+
+    def prepare(self, image: FirmwareImage) -> None:
+        """Opens the shared memory (processor 0) or connects to the remote and opens its memory (processor 1)."""
+        if image.segments:
+            raise PlatformError(
+                f"{image.name} has segments to load; the remote of the generic Linux machine loads itself: boot() "
+                f"without an image"
+            )
+        if self._machine.processor == 1:
+            self._meet()
+        else:
+            self.memory = self._machine.map()
+
+    def start(self, image: FirmwareImage, notify_ids: Sequence[int]) -> None:
+        """Goes on with the connection (processor 1), or lets the remote connect (processor 0)."""
+        self._running = True
+        if self._connected is not None:
+            self._peer, _ = peer_of(self._connected)
+            self._signals = SocketSignals(self._connected)
+            self._connected = None
+        else:
+            self._machine.listen()
+
+    def _arrive(self, timeout: float | None) -> Signals | None:
+        stream = self._machine.accept(timeout)
+        if stream is None:
+            return None
+        self._peer, _ = peer_of(stream)
+        return SocketSignals(stream)
+
+    def _end(self, signals: Signals) -> Event | None:
+        return Exit(None)  # nothing on this wire tells a clean end from another
+
+    def stop(self) -> None:
+        """Closes the socket, which is all that the machine has to end a remote."""
+        super().stop()
+        self._machine.close()
+
+    def diagnose(self) -> str:
+        """Says whether the remote is there."""
+        if self._signals is None:
+            return f"no remote has connected to {self._machine.socket_path} yet"
+        return f"the remote is process {self._peer}"
+
+    def close(self) -> None:
+        """Leaves the machine."""
+        if not self._closed:
+            self._closed = True
+            self.stop()
+            if self._connected is not None:
+                self._connected.close()
+                self._connected = None
+
+
+class GenericLinuxRemote(ProcessRemote):
+    """The remote's end of the generic Linux machine (a `RemotePlatform`)."""
+
+    def __init__(self, machine: Machine, memory: MemoryMap, signals: Signals) -> None:
+        super().__init__(memory, 0, signals)
+        self._machine = machine
+
+    @classmethod
+    def join_machine(
+        cls,
+        *,
+        processor: int = 0,
+        shm: str = SHM,
+        socket_path: str = SOCKET,
+        size: int = SHM_SIZE,
+        timeout: float | None = None,
+    ) -> GenericLinuxRemote:
+        """Becomes the machine's remote: waits for the host to connect (processor 0) or connects to it (1).
+
+        Raises:
+            TimeoutExpired: when the host does not come in time.
+            PlatformError: when memory or socket cannot be had.
+        """
+        machine = Machine(processor=processor, shm=shm, socket_path=socket_path, size=size)
+        try:
+            if processor == 0:
+                memory = machine.map()
+                table = Machine.table().build()
+                memory.write(0, bytes(VRINGS[0]))
+                memory.write(0, table)
+                machine.listen()
+                stream = machine.accept(timeout)
+                if stream is None:
+                    raise TimeoutExpired(
+                        f"no host connected to {socket_path} within {timeout} s; start one as processor 1",
+                        timeout=timeout,
+                    )
+            else:
+                stream = machine.connect(timeout)
+                memory = machine.map()
+        except BaseException:
+            machine.close()
+            raise
+        return cls(machine, memory, SocketSignals(stream))
+
+    def close(self) -> None:
+        """Leaves the machine; the host sees the socket close."""
+        super().close()
+        self._machine.close()

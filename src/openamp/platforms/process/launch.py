@@ -1,0 +1,163 @@
+"""Starting a program as the remote, its output, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from openamp.errors import CrashReport, PlatformError
+from openamp.link import Crash, Event, Exit
+from openamp.platforms.process.wire import ENVIRONMENT
+
+__all__ = ["Program"]
+
+_TAIL = 4096
+_LINGER = 0.5
+
+
+class Program:
+    """A program that runs as the remote.
+
+    Args:
+        path: an executable, or a Python program (a file ending in .py).
+        args: its arguments.
+        link: the socket's descriptor that it gets.
+        env: changes to our environment.
+        cwd: its working directory; None is ours.
+        emit: called with (stream, bytes) for its output.
+
+    Raises:
+        PlatformError: when it cannot be started.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        args: Sequence[str],
+        *,
+        link: int,
+        env: Mapping[str, str] | None,
+        cwd: str | os.PathLike[str] | None,
+        emit: Callable[[str, bytes], None],
+    ) -> None:
+        python = Path(path).suffix == ".py"
+        self.command = [*([sys.executable] if python else []), os.fspath(Path(path).absolute()), *args]
+        try:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(link,),
+                cwd=cwd,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {}), ENVIRONMENT: str(link)},
+                process_group=0,  # Ctrl-C is the host's affair: it shuts the remote down
+            )
+        except OSError as error:
+            raise PlatformError(
+                f"the remote's program cannot be started: {' '.join(self.command)}: {error.strerror}; "
+                f"check the path, and that the file is executable for this machine"
+            ) from error
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self.streams = {self._process.stdout.fileno(): "stdout", self._process.stderr.fileno(): "stderr"}
+        for fd in self.streams:
+            os.set_blocking(fd, False)
+        self.pidfd = os.pidfd_open(self._process.pid)
+        self._emit = emit
+        self._tail = b""
+        self._kill_at: float | None = None
+        self._left_at: float | None = None
+
+    @property
+    def pid(self) -> int:
+        """The program's process id."""
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """It has not ended yet."""
+        return self._process.poll() is None
+
+    def is_late(self) -> bool:
+        """It closed its end of the link a while ago, by the first call of this, and runs on."""
+        now = time.monotonic()
+        if self._left_at is None:
+            self._left_at = now
+        return now > self._left_at + _LINGER
+
+    def read(self, fd: int) -> bool:
+        """Passes on what the program printed; False when the stream has ended."""
+        while True:
+            try:
+                data = os.read(fd, 65536)
+            except BlockingIOError:
+                return True
+            if not data:
+                return False
+            self._tail = (self._tail + data)[-_TAIL:]
+            self._emit(self.streams[fd], data)
+
+    def end(self) -> Event:
+        """Returns how the program ended; call it when it has."""
+        for fd in self.streams:
+            self.read(fd)
+        code = self._process.wait()
+        if code == 0:
+            return Exit(0)
+        if code < 0:
+            try:
+                name = signal.Signals(-code).name
+            except ValueError:
+                name = "unknown"
+            reason = f"killed by signal {-code} ({name})"
+        else:
+            reason = f"exited with status {code}"
+        return Crash(
+            CrashReport(
+                reason=reason,
+                details=(f"process {self.pid}: {' '.join(self.command)}",),
+                output_tail=self._tail.decode("utf-8", "replace"),
+            )
+        )
+
+    def wait(self, timeout: float | None, grace: float) -> bool:
+        """Waits for the end; a program that is still there after `grace` seconds is terminated, then killed.
+
+        Returns:
+            False when `timeout` seconds passed before.
+        """
+        now = time.monotonic()
+        deadline = None if timeout is None else now + timeout
+        if self._kill_at is None:
+            self._kill_at = now + grace
+        for ending in (None, signal.SIGTERM, signal.SIGKILL):
+            if ending is not None and self.is_running:
+                self._process.send_signal(ending)
+            left = max(self._kill_at - time.monotonic(), 0.0) if ending is None else grace
+            if deadline is not None:
+                left = min(left, max(deadline - time.monotonic(), 0.0))
+            try:
+                self._process.wait(None if ending is signal.SIGKILL and deadline is None else left)
+                break
+            except subprocess.TimeoutExpired:
+                if deadline is not None and time.monotonic() >= deadline:
+                    return False
+        return not self.is_running
+
+    def close(self) -> None:
+        """Closes the pipes; the program has ended or is killed."""
+        if self.is_running:
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
