@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Self
 
 from openamp.errors import AddressInUseError, ClosedError, OpenAMPError, RpmsgError
 from openamp.rpmsg.buffers import HeldBuffer
@@ -370,7 +371,7 @@ class Bus:
             num_announcements_received=self._names.num_received,
         )
 
-    def __enter__(self) -> Bus:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -626,7 +627,8 @@ class Bus:
         if self._waiting:  # not before those that came first
             self._senders.add(PendingSend(src, dst, (), token=token, length=length))
         else:
-            self._transport.send_buffer(token, src, dst, length)
+            self._transport.put_buffer(token, src, dst, length)
+            self._transport.publish_sent()
 
     def _send_announcement(self, src: int, data: bytes) -> None:
         if not self._senders.announcing(src, data):

@@ -41,6 +41,7 @@ class Carrier(Protocol):
     """What an endpoint needs of its bus. Only `_wait` waits."""
 
     _transport: Transport
+    _waiting: deque[PendingSend]
 
     def _enqueue(self, pending: PendingSend) -> None:
         """Lets messages wait for buffers behind those that wait already."""
@@ -95,6 +96,7 @@ class Endpoint:
     """
 
     __slots__ = (
+        "_announced",
         "_auto_backlog",
         "_backlog",
         "_bus",
@@ -108,7 +110,6 @@ class Endpoint:
         "_transport",
         "_wanted_dst",
         "_wire_name",
-        "announced",
         "name",
     )
 
@@ -125,7 +126,7 @@ class Endpoint:
         zero_copy: bool,
     ) -> None:
         self.name = name
-        self.announced = False  # we told the peer of this endpoint, so we tell of its end
+        self._announced = False  # we told the peer of this endpoint, so we tell of its end
         self._bus = bus
         self._transport = bus._transport
         self._wire_name = wire_name
@@ -235,7 +236,7 @@ class Endpoint:
             raise MessageTooLongError(
                 f"one of the messages has {longest} bytes, the mtu is {mtu}; split it", size=longest, mtu=mtu
             )
-        sent = self._transport.try_send_many(self._src, dst, batch, 0)
+        sent = self._send_some(dst, batch)
         if sent < len(batch):
             self._send_slowly(self._src, dst, batch, timeout, sent)
 
@@ -329,7 +330,7 @@ class Endpoint:
         Raises:
             OpenAMPError: as `receive` does.
         """
-        self._parks = True
+        self._parks = self._parks or self._callback is None
         self._await_message(timeout)
         data, src = self._queue.popleft()
         if isinstance(data, HeldBuffer):
@@ -414,6 +415,15 @@ class Endpoint:
     def _commit(self, token: int, src: int, dst: int, length: int) -> None:
         self._bus._commit(token, src, dst, length)
 
+    def _send_some(self, dst: int, batch: list[Payload]) -> int:
+        """Sends what there are buffers for, unless others wait for them; returns how many."""
+        if self._bus._waiting:
+            return 0
+        try:
+            return self._transport.put_many(self._src, dst, batch, 0)
+        finally:
+            self._transport.publish_sent()
+
     def _try(self, src: int, dst: int, data: Payload) -> None:
         if self._transport.try_send(src, dst, data):
             return
@@ -494,9 +504,11 @@ class Endpoint:
                 f"to receive them here",
                 state="callback",
             )
+        if queue:
+            return
         deadline = _deadline(timeout)
         expired = False
-        while not queue:
+        while True:
             bus._turn()
             bus._raise_errors()
             if queue:

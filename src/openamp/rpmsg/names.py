@@ -196,7 +196,7 @@ class NameService:
 
     def closed(self, endpoint: Endpoint, dst: int) -> None:
         """Announces the end of an endpoint that was closed while bound to `dst`, and gives up its channel."""
-        if endpoint.announced:
+        if endpoint._announced:
             self._send(endpoint, NS_DESTROY)
         channel = self.channels.get((endpoint.name, dst))
         if channel is not None and self._bound(channel) is None:
@@ -212,7 +212,7 @@ class NameService:
     def announce(self, endpoint: Endpoint) -> None:
         """Tells the peer of an endpoint, if the name service was negotiated."""
         if self.enabled:
-            endpoint.announced = True
+            endpoint._announced = True
             self._send(endpoint, 0)
 
     def _send(self, endpoint: Endpoint, flags: int) -> None:

@@ -73,6 +73,7 @@ class _Rings:
         self._cause: Exception | None = None
         self._armed = False  # the peer signals what arrives
         self._wanting = False  # the peer signals free transmit buffers
+        self._unpublished = False  # messages were put that the peer cannot see yet
         self._num_receive = 0  # buffers that the peer sends in
         self._parked = 0  # of them, those with a message that is left in place
         self._park_limit = 0
@@ -108,10 +109,10 @@ class _Rings:
         Args:
             token: what `give_back` wants, should the message be left in place.
             view: the buffer, all of it.
-            written: as many of its bytes were used.
+            written: as many of its bytes were used; the queue has checked that they are not more than there are.
             queue_name: for error texts.
         """
-        if written < HEADER_SIZE or written > len(view):
+        if written < HEADER_SIZE:
             what = f"{written:#x} bytes cannot hold the {HEADER_SIZE}-byte header"
             self._bad_message(queue_name, token, written, what)
             return True
@@ -307,23 +308,25 @@ class HostRings(_Rings):
         self._signal(self._h2r.publish(), self._h2r_id)
         return True
 
-    def try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
+    def put_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
         at, end = start, len(messages)
-        try:
-            while at < end and self._put(src, dst, messages[at], len(messages[at])):
-                at += 1
-        finally:
-            if at > start:
-                self._signal(self._h2r.publish(), self._h2r_id)
+        while at < end and self._put(src, dst, messages[at], len(messages[at])):
+            at += 1
+            self._unpublished = True
         return at
 
-    def send_buffer(self, token: int, src: int, dst: int, length: int) -> None:
+    def publish_sent(self) -> None:
+        if self._unpublished:
+            self._unpublished = False
+            self._signal(self._h2r.publish(), self._h2r_id)
+
+    def put_buffer(self, token: int, src: int, dst: int, length: int) -> None:
         da, view = self._h2r_buffers[token]
         view[:HEADER_SIZE] = _pack(src, dst, 0, length, 0)
         self._in_flight[self._h2r.put(da, len(view), False)] = token
         self.num_sent += 1
         self.bytes_sent += length
-        self._signal(self._h2r.publish(), self._h2r_id)
+        self._unpublished = True
 
     def want_buffer(self, wanted: bool) -> None:
         if wanted == self._wanting or self._cause is not None or (self._waiting and not wanted):
@@ -359,7 +362,8 @@ class RemoteRings(_Rings):
         self._h2r = h2r
         self._memory = memory
         self._set_num_receive(h2r.num)
-        self._mtu = _room(DEFAULT_BUFFER_SIZE)
+        self._size = DEFAULT_BUFFER_SIZE  # of the r2h buffer that came last
+        self._mtu = _room(self._size)
         self._views: dict[int, memoryview] = {}  # by device address: the buffers seen so far
         self._empty: dict[int, memoryview] = {}  # by head: r2h buffers that are ours now
         self._spare: list[int] = []  # heads of those that nobody borrowed
@@ -451,9 +455,12 @@ class RemoteRings(_Rings):
             raise
         if queue.length < HEADER_SIZE:
             raise self._bad_descriptor(queue, f"cannot hold the {HEADER_SIZE}-byte header", "struct rpmsg_hdr")
-        self._empty[queue.head] = self._view(queue)
-        self._mtu = _room(queue.length)
-        return queue.head
+        head = queue.head
+        view = self._empty[head] = self._view(queue)
+        if len(view) != self._size:
+            self._size = len(view)
+            self._mtu = _room(self._size)
+        return head
 
     def buffer(self, token: int) -> memoryview:
         view = self._empty[token]
@@ -486,23 +493,25 @@ class RemoteRings(_Rings):
         self._signal(self._r2h.publish(), self._r2h_id)
         return True
 
-    def try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
+    def put_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
         at, end = start, len(messages)
-        try:
-            while at < end and self._put(src, dst, messages[at], len(messages[at])):
-                at += 1
-        finally:
-            if at > start:
-                self._signal(self._r2h.publish(), self._r2h_id)
+        while at < end and self._put(src, dst, messages[at], len(messages[at])):
+            at += 1
+            self._unpublished = True
         return at
 
-    def send_buffer(self, token: int, src: int, dst: int, length: int) -> None:
+    def publish_sent(self) -> None:
+        if self._unpublished:
+            self._unpublished = False
+            self._signal(self._r2h.publish(), self._r2h_id)
+
+    def put_buffer(self, token: int, src: int, dst: int, length: int) -> None:
         view = self._empty.pop(token)
         view[:HEADER_SIZE] = _pack(src, dst, 0, length, 0)
         self._r2h.put(token, HEADER_SIZE + length)
         self.num_sent += 1
         self.bytes_sent += length
-        self._signal(self._r2h.publish(), self._r2h_id)
+        self._unpublished = True
 
     def want_buffer(self, wanted: bool) -> None:
         if wanted == self._wanting or self._cause is not None or (self._waiting and not wanted):

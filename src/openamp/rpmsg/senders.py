@@ -72,28 +72,35 @@ class Senders:
     def flush(self) -> None:
         """Sends for those who wait, oldest first, as far as the buffers go."""
         waiting, transport = self.waiting, self._transport
+        asked = False
         while waiting:
-            pending = waiting[0]
-            try:
-                if pending.token >= 0:
-                    transport.send_buffer(pending.token, pending.src, pending.dst, pending.length)
-                elif not self._advance(pending):
-                    transport.want_buffer(True)
-                    if not self._advance(pending):  # none came before the peer knew of our want either
-                        return
-            except MessageTooLongError as error:  # the remote learns a buffer's size when it gets it
-                pending.error = error
-            pending.done = True
-            waiting.popleft()
+            progress = self._put_first()
+            transport.publish_sent()  # may come back here, where the peer answers within the kick
+            if not progress:
+                if asked:
+                    return
+                transport.want_buffer(True)
+                asked = True  # look once more: some may have come free before the peer knew
         transport.want_buffer(False)
 
-    def _advance(self, pending: PendingSend) -> bool:
-        """Sends what it can; True when nothing is left."""
-        before = pending.sent
-        pending.sent = self._transport.try_send_many(pending.src, pending.dst, pending.messages, before)
-        if pending.announces:
-            self.num_announcements += pending.sent - before
-        return pending.sent == len(pending.messages)
+    def _put_first(self) -> bool:
+        """Puts the oldest one's messages into buffers; False when they do not suffice."""
+        pending, transport = self.waiting[0], self._transport
+        try:
+            if pending.token >= 0:
+                transport.put_buffer(pending.token, pending.src, pending.dst, pending.length)
+            else:
+                before = pending.sent
+                pending.sent = transport.put_many(pending.src, pending.dst, pending.messages, before)
+                if pending.announces:
+                    self.num_announcements += pending.sent - before
+                if pending.sent < len(pending.messages):
+                    return False
+        except MessageTooLongError as error:  # the remote learns a buffer's size when it gets it
+            pending.error = error
+        pending.done = True
+        self.waiting.popleft()
+        return True
 
     def announcing(self, src: int, data: bytes) -> bool:
         """Whether this announcement waits already."""

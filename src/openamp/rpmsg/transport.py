@@ -74,14 +74,17 @@ class Transport(Lender, Protocol):
     def try_send(self, src: int, dst: int, data: Payload) -> bool:
         """Sends one message; False when there is no buffer, or others wait for one."""
 
-    def try_send_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
-        """Sends as many messages as there are buffers, from `messages[start]`, with one signal to the peer.
+    def put_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
+        """Puts messages into buffers, as many as there are, from `messages[start]`.
 
-        It does not look for others who wait; `Senders` does.
+        The peer sees them after `publish_sent`. It does not look for others who wait; `Senders` does.
 
         Returns:
-            The index behind the last one sent.
+            The index behind the last one put.
         """
+
+    def publish_sent(self) -> None:
+        """Lets the peer see what was put, with one signal if it wants one."""
 
     def borrow(self) -> int:
         """Returns the number of a transmit buffer, or -1 when there is none."""
@@ -89,8 +92,8 @@ class Transport(Lender, Protocol):
     def buffer(self, token: int) -> memoryview:
         """Returns the bytes of a borrowed transmit buffer: room for a header, then for the payload."""
 
-    def send_buffer(self, token: int, src: int, dst: int, length: int) -> None:
-        """Sends a borrowed buffer whose payload is written."""
+    def put_buffer(self, token: int, src: int, dst: int, length: int) -> None:
+        """Puts a borrowed buffer whose payload is written; see `put_many`."""
 
     def want_buffer(self, wanted: bool) -> None:
         """Asks the peer to signal free transmit buffers, or no longer."""
