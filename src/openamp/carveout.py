@@ -9,19 +9,22 @@ ADDR_ANY or already taken get the lowest free id. `place()` only computes; nothi
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from openamp.errors import AddressError, AllocationError, ResourceTableError
 from openamp.firmware import FirmwareImage, Segment
 from openamp.memory import MemoryMap, Region
-from openamp.resource_table import ADDR_ANY, Carveout, ResourceTable, Trace, Vdev, Vring
+from openamp.resource_table import ADDR_ANY, VDEV_ID_RPMSG, Carveout, ResourceTable, Vdev, Vring, entry_size
 from openamp.virtio.device import vring_size
 
 __all__ = ["BufferPool", "PlacedCarveout", "PlacedVdev", "PlacedVring", "Placement", "place"]
 
 _PAGE = 4096
 _BUFFER_ALIGN = 64  # a cache line, so that no two buffers share one
+_RING_ALIGN = 16  # of a descriptor table (virtio 1.2, 2.7)
+_THE_TABLE = "the resource table"
 
 
 class PlacedCarveout(NamedTuple):
@@ -74,72 +77,130 @@ class Placement(NamedTuple):
     notes: tuple[str, ...]
 
 
-class _Allocator:
-    """Free space in the pool regions. Ranges are kept by host address, so that aliases of one memory agree."""
+class _Ranges:
+    """Ranges of host addresses, kept disjoint and sorted."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, start: int, end: int) -> None:
+        first, behind = bisect_left(self._ends, start), bisect_right(self._starts, end)
+        if first < behind:
+            start, end = min(start, self._starts[first]), max(end, self._ends[behind - 1])
+        self._starts[first:behind] = [start]
+        self._ends[first:behind] = [end]
+
+    def gaps(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yields what is free between two addresses, from the lowest."""
+        at = bisect_right(self._ends, start)
+        for taken, behind in zip(self._starts[at:], self._ends[at:], strict=True):
+            if taken >= end:
+                break
+            if taken > start:
+                yield start, taken
+            start = behind
+        if start < end:
+            yield start, end
+
+
+class _Area:
+    """Where something may be placed: pieces of regions, without what is taken.
+
+    Args:
+        pieces: (first device address, first address behind, host address minus device address), in order of choice.
+        taken: what is not free.
+    """
+
+    def __init__(self, pieces: Sequence[tuple[int, int, int]], taken: _Ranges) -> None:
+        self._pieces = pieces
+        self._taken = taken
+
+    def _runs(self, align: int) -> Iterator[tuple[int, int]]:
+        """Yields device address and size of what is free."""
+        for first, behind, base in self._pieces:
+            for start, end in self._taken.gaps(first + base, behind + base):
+                da = _align(start - base, align)
+                yield da, end - base - da
+
+    def fit(self, size: int, align: int) -> int | None:
+        """Returns the first device address where that much room is, or None."""
+        return next((da for da, room in self._runs(align) if room >= size), None)
+
+    def largest(self, align: int) -> int:
+        """Returns the size of the largest free run."""
+        return max((room for _, room in self._runs(align) if room > 0), default=0)
+
+
+class _Room:
+    """What is taken and what is free. Kept by host address, so that aliases of one memory agree.
+
+    Zero-filled parts of segments are taken, but not in the way of what asks for just that place: firmware reserves
+    rings, buffers and carve-outs as zero-filled sections.
+    """
 
     def __init__(self, memory: MemoryMap) -> None:
         self._memory = memory
-        self._host = {id(region): _host_address(region) for region in memory if region.size}
-        self._taken: list[tuple[int, int, str]] = []
+        self._bases = {id(region): _host_address(region) - region.da for region in memory if region.size}
+        self._taken = _Ranges()
+        self._in_the_way: list[tuple[int, int, str, int]] = []  # host range, name, the carve-out's entry or -1
 
-    def host_range(self, da: int, size: int) -> tuple[int, int] | None:
-        region = self._memory.find(da, size)
-        if region is None or id(region) not in self._host:
-            return None
-        start = self._host[id(region)] + da - region.da
-        return start, start + size
-
-    def reserve(self, da: int, size: int, name: str) -> None:
-        where = self.host_range(da, size)
-        if where is not None and size:
-            self._taken.append((*where, name))
-
-    def holder(self, da: int, size: int) -> str | None:
-        """Returns the name of a reserved range that overlaps this one."""
-        where = self.host_range(da, size)
-        if where is None:
-            return None
-        return next((name for start, end, name in self._taken if start < where[1] and where[0] < end), None)
-
-    def fit(self, size: int, align: int, region: Region) -> int | None:
-        """Returns the lowest free device address of the region that fits, or None."""
-        base = self._host[id(region)] - region.da
-        da = _align(region.da, align)
-        for start, end, _ in sorted(self._taken):
-            if da + size <= start - base:
-                break
-            if end - base > da:
-                da = _align(end - base, align)
-        return da if da + size <= region.end else None
-
-    def allocate(self, size: int, align: int, name: str, near: int | None = None) -> int:
-        """Reserves room in a pool region, in the one that holds address `near` if that is possible."""
-        pools = [region for region in self._memory if region.pool and region.size]
-        pools.sort(key=lambda region: near is None or not region.da <= near < region.end)
-        for region in pools:
-            da = self.fit(size, align, region)
-            if da is not None:
-                self.reserve(da, size, name)
-                return da
-        where = ", ".join(f"{r.name} {r.da:#x}..{r.end:#x}" for r in pools) or "no region is marked as a pool"
-        raise AllocationError(
-            f"no room for {name} ({size:#x} bytes, aligned to {align:#x}) in the shared memory ({where}); "
-            f"use fewer or smaller rings and buffers, or a larger pool region",
-            size=size,
-        )
-
-    def largest(self, align: int, near: int | None) -> int:
-        """Returns the size of the largest free run in the pool that holds `near` (in any pool without it)."""
-        best = 0
+    def _pieces(self, da: int, size: int) -> Iterator[tuple[int, int, int]]:
+        """Yields what of a range of device addresses is memory; see `_Area`."""
         for region in self._memory:
-            if region.pool and region.size and (near is None or region.da <= near < region.end):
-                base = self._host[id(region)] - region.da
-                da = _align(region.da, align)
-                for start, end, _ in [*sorted(self._taken), (region.end + base, region.end + base, "")]:
-                    best = max(best, min(start - base, region.end) - da)
-                    if end - base > da:
-                        da = _align(end - base, align)
-        return best
+            first, behind = max(da, region.da), min(da + size, region.end)
+            if first < behind:
+                yield first, behind, self._bases[id(region)]
+
+    def covers(self, da: int, size: int) -> bool:
+        """The range is memory throughout, in one region or in several that follow each other."""
+        return sum(behind - first for first, behind, _ in self._pieces(da, size)) == size
+
+    def reserve(self, da: int, size: int, name: str, *, entry: int = -1, zero_fill: bool = False) -> None:
+        for first, behind, base in self._pieces(da, size):
+            self._taken.add(first + base, behind + base)
+            if not zero_fill:
+                self._in_the_way.append((first + base, behind + base, name, entry))
+
+    def holders(self, da: int, size: int) -> list[str]:
+        """Returns the names of what is in the way of this range."""
+        return [
+            name
+            for first, behind, base in self._pieces(da, size)
+            for start, end, name, _ in self._in_the_way
+            if start < behind + base and first + base < end
+        ]
+
+    def inside(self, carveout: PlacedCarveout) -> _Area:
+        """Returns a carve-out's own memory."""
+        taken = _Ranges()
+        for start, end, _, entry in self._in_the_way:
+            if entry != carveout.entry:
+                taken.add(start, end)
+        return _Area(list(self._pieces(carveout.da, carveout.size)), taken)
+
+    def pool(self, near: int | None = None) -> _Area:
+        """Returns the pool regions; only the one that holds the address `near`, where it is given."""
+        pools = [region for region in self._memory if region.pool and region.size]
+        if near is not None:
+            pools = [region for region in pools if region.da <= near < region.end]
+        return _Area([(region.da, region.end, self._bases[id(region)]) for region in pools], self._taken)
+
+    def allocate(self, size: int, align: int, name: str, *, entry: int = -1) -> int:
+        """Reserves room in the first pool region that has it."""
+        da = self.pool().fit(size, align)
+        if da is None:
+            raise AllocationError(
+                f"no room for {name} ({size:#x} bytes, aligned to {align:#x}) in the shared memory "
+                f"({self.describe_pools()}); use fewer or smaller rings and buffers, or a larger pool region",
+                size=size,
+            )
+        self.reserve(da, size, name, entry=entry)
+        return da
+
+    def describe_pools(self) -> str:
+        pools = (f"{r.name} {r.da:#x}..{r.end:#x}" for r in self._memory if r.pool and r.size)
+        return ", ".join(pools) or "no region is marked as a pool"
 
 
 def place(
@@ -162,45 +223,54 @@ def place(
     for name, size in (("h2r_buf_size", h2r_buf_size), ("r2h_buf_size", r2h_buf_size)):
         if not 16 < size <= 0x10000:
             raise AllocationError(f"{name} is {size}; it must be 17..65536 (16 bytes are the RPMsg header)", size=size)
-    room = _Allocator(memory)
-    for segment in image.segments:
-        room.reserve(segment.da, segment.size, f"segment {segment.name}")
-    if image.resource_table is not None:
-        section = image.resource_table
-        for da in {section.da, section.live_da(memory)}:
-            room.reserve(da, len(section.data), "the resource table")
-    entries = list(enumerate(table.entries))
-    for _, entry in entries:
-        if isinstance(entry, Trace) and entry.da != ADDR_ANY:
-            room.reserve(entry.da, entry.len, f"trace {entry.name!r}")
-    # Everything with a fixed address first: what is allocated afterwards keeps clear of it.
-    fixed = [(i, entry) for i, entry in entries if isinstance(entry, Carveout) and entry.da != ADDR_ANY]
-    free = [(i, entry) for i, entry in entries if isinstance(entry, Carveout) and entry.da == ADDR_ANY]
-    carveouts = [_fixed_carveout(i, entry, table, memory, room) for i, entry in fixed]
+    room = _Room(memory)
     notes: list[str] = []
+    _reserve_image(room, table, image, memory, notes)
+    # Everything with a fixed address first: what is allocated afterwards keeps clear of it.
+    entries = list(enumerate(table.entries))
+    asked = [(i, entry) for i, entry in entries if isinstance(entry, Carveout)]
+    carveouts = [_fixed_carveout(i, entry, table, memory, room) for i, entry in asked if entry.da != ADDR_ANY]
+    _note_overlaps(carveouts, notes)
     rings = _Rings(table, image.segments, memory, room, notes)
     for i, entry in entries:
         if isinstance(entry, Vdev):
             rings.check(i, entry)
-    for i, entry in free:
-        _check_carveout(i, entry, table)
-        align = _PAGE if entry.len >= _PAGE else _BUFFER_ALIGN
-        carveouts.append(
-            PlacedCarveout(i, entry.name, room.allocate(entry.len, align, f"carve-out {entry.name!r}"), entry.len)
-        )
-    named = {carveout.name: carveout for carveout in carveouts}
+    carveouts += [_free_carveout(i, entry, table, room) for i, entry in asked if entry.da == ADDR_ANY]
+    named: dict[str, PlacedCarveout] = {}
+    for carveout in carveouts:
+        named.setdefault(carveout.name, carveout)
     vdevs = []
-    number = 0
-    for i, entry in entries:
-        if isinstance(entry, Vdev):
-            vrings = rings.place(i, entry, number, named)
-            pools: tuple[BufferPool | None, BufferPool | None] = (None, None)
-            if entry.id == 7 and len(vrings) == 2:
-                pools = _place_buffers(number, vrings, (r2h_buf_size, h2r_buf_size), named, room, notes)
-            notify_id = rings.new_id() if entry.notifyid == ADDR_ANY else entry.notifyid
-            vdevs.append(PlacedVdev(i, entry, notify_id, vrings, *pools))
-            number += 1
+    for number, (i, entry) in enumerate((i, entry) for i, entry in entries if isinstance(entry, Vdev)):
+        vrings = rings.place(i, entry, number, named)
+        pools: tuple[BufferPool | None, BufferPool | None] = (None, None)
+        if entry.id == VDEV_ID_RPMSG:
+            pools = _place_buffers(number, vrings, (r2h_buf_size, h2r_buf_size), named, room, notes)
+        notify_id = rings.new_id() if entry.notifyid == ADDR_ANY else entry.notifyid
+        vdevs.append(PlacedVdev(i, entry, notify_id, vrings, *pools))
     return Placement(tuple(sorted(carveouts)), tuple(vdevs), tuple(notes))
+
+
+def _reserve_image(
+    room: _Room, table: ResourceTable, image: FirmwareImage, memory: MemoryMap, notes: list[str]
+) -> None:
+    """Keeps clear of what the image brings along."""
+    for segment in image.segments:
+        filled = len(segment.data)
+        room.reserve(segment.da, filled, f"segment {segment.name}")
+        room.reserve(segment.da + filled, segment.size - filled, f"segment {segment.name}", zero_fill=True)
+    if image.resource_table is not None:
+        section = image.resource_table
+        size = max((at + entry_size(e) for at, e in zip(table.offsets, table.entries, strict=True)), default=0)
+        for da in {section.da, section.live_da(memory)}:
+            room.reserve(da, size, _THE_TABLE)
+            room.reserve(da + size, len(section.data) - size, _THE_TABLE, zero_fill=True)  # padding, often zeros
+    for trace in table.traces:
+        if trace.len and memory.find(trace.da, trace.len) is None:
+            notes.append(
+                f"the trace buffer {trace.name!r} at {trace.da:#x}..{trace.da + trace.len:#x} is not in the remote's "
+                f"memory, so it cannot be shown"
+            )
+        room.reserve(trace.da, trace.len, f"trace {trace.name!r}")
 
 
 def _check_carveout(index: int, entry: Carveout, table: ResourceTable) -> None:
@@ -214,20 +284,35 @@ def _check_carveout(index: int, entry: Carveout, table: ResourceTable) -> None:
 
 
 def _fixed_carveout(
-    index: int, entry: Carveout, table: ResourceTable, memory: MemoryMap, room: _Allocator
+    index: int, entry: Carveout, table: ResourceTable, memory: MemoryMap, room: _Room
 ) -> PlacedCarveout:
     _check_carveout(index, entry, table)
-    if memory.find(entry.da, entry.len) is None:
+    if not room.covers(entry.da, entry.len):
         raise AddressError(
-            f"carve-out {entry.name!r} (entry {index}) wants {entry.da:#x}..{entry.da + entry.len:#x}, which is not in "
-            f"one memory region of the remote ({memory.describe()}); Linux would say \"carveout doesn't fit da "
+            f"carve-out {entry.name!r} (entry {index}) wants {entry.da:#x}..{entry.da + entry.len:#x}, which is not "
+            f"all memory of the remote ({memory.describe()}); Linux would say \"carveout doesn't fit da "
             f'request": correct the address in the resource table, use ADDR_ANY (0xffffffff), or add the region',
             da=entry.da,
             size=entry.len,
         )
-    if not entry.name.startswith("vdev"):  # such a carve-out is there to be handed out again
-        room.reserve(entry.da, entry.len, f"carve-out {entry.name!r}")
+    room.reserve(entry.da, entry.len, f"carve-out {entry.name!r}", entry=index)
     return PlacedCarveout(index, entry.name, entry.da, entry.len)
+
+
+def _free_carveout(index: int, entry: Carveout, table: ResourceTable, room: _Room) -> PlacedCarveout:
+    _check_carveout(index, entry, table)
+    align = _PAGE if entry.len >= _PAGE else _BUFFER_ALIGN
+    da = room.allocate(entry.len, align, f"carve-out {entry.name!r}", entry=index)
+    return PlacedCarveout(index, entry.name, da, entry.len)
+
+
+def _note_overlaps(carveouts: Sequence[PlacedCarveout], notes: list[str]) -> None:
+    last: PlacedCarveout | None = None
+    for carveout in sorted(carveouts, key=lambda carveout: carveout.da):
+        if last is not None and carveout.da < last.da + last.size:
+            notes.append(f"the carve-outs {last.name!r} and {carveout.name!r} overlap from {carveout.da:#x} on")
+        if last is None or carveout.da + carveout.size > last.da + last.size:
+            last = carveout
 
 
 class _Rings:
@@ -238,7 +323,7 @@ class _Rings:
         table: ResourceTable,
         segments: Sequence[Segment],
         memory: MemoryMap,
-        room: _Allocator,
+        room: _Room,
         notes: list[str],
     ) -> None:
         self._table = table
@@ -259,7 +344,7 @@ class _Rings:
     def check(self, index: int, vdev: Vdev) -> None:
         """Checks the rings' sizes and reserves those with a fixed address."""
         offset = self._table.offsets[index]
-        if vdev.id == 7 and len(vdev.vrings) != 2:
+        if vdev.id == VDEV_ID_RPMSG and len(vdev.vrings) != 2:
             raise ResourceTableError(
                 f"the RPMsg vdev (entry {index} at table offset {offset:#x}) has {len(vdev.vrings)} vrings; it needs "
                 f"exactly 2: remote to host, then host to remote",
@@ -270,8 +355,8 @@ class _Rings:
             name = f"vring {number} of the vdev in entry {index}"
             try:
                 size = vring_size(ring.num, ring.align)
-            except Exception as error:
-                raise ResourceTableError(f"{name}: {error}", offset=offset, value=ring.num) from error
+            except ResourceTableError as error:
+                raise ResourceTableError(f"{name}: {error}", offset=offset, value=error.value) from error
             if ring.da == ADDR_ANY:
                 continue
             if self._must_move(ring.da, size):
@@ -287,7 +372,7 @@ class _Rings:
         if da != 0:
             return False
         region = self._memory.find(0, size)
-        return region is None or not region.pool or self._room.holder(0, size) is not None
+        return region is None or not region.pool or bool(self._room.holders(0, size))
 
     def _check_fixed(self, name: str, offset: int, ring: Vring, size: int) -> None:
         end = ring.da + size
@@ -298,10 +383,20 @@ class _Rings:
                 da=ring.da,
                 size=size,
             )
-        holder = self._room.holder(ring.da, size)
-        if holder is not None and holder.startswith("vring"):
+        for holder in self._room.holders(ring.da, size):
+            if holder.startswith("vring") or holder == _THE_TABLE:
+                raise ResourceTableError(
+                    f"{name} ({ring.da:#x}..{end:#x}) overlaps {holder}; the ring needs {size:#x} bytes: move one of "
+                    f"them",
+                    offset=offset,
+                    value=ring.da,
+                )
+            if holder.startswith("trace"):
+                self._notes.append(f"{name} ({ring.da:#x}..{end:#x}) overlaps {holder}, which will not be readable")
+        if ring.da % ring.align:
             raise ResourceTableError(
-                f"{name} ({ring.da:#x}..{end:#x}) overlaps {holder}; each needs {size:#x} bytes: move one of them",
+                f"{name} is at {ring.da:#x}, which is no multiple of its alignment {ring.align:#x}, so that host and "
+                f"remote would look for the used ring at different places; align the address",
                 offset=offset,
                 value=ring.da,
             )
@@ -328,20 +423,22 @@ class _Rings:
             size = vring_size(ring.num, ring.align)
             da = ring.da
             if (index, number) not in self._fixed:
-                name = f"vdev{vdev_number}vring{number}"
-                carveout = named.get(name)
-                align = max(ring.align, _BUFFER_ALIGN)
-                if carveout is None:
-                    da = self._room.allocate(size, align, f"vring {number} of the vdev in entry {index}")
-                elif carveout.size < size:
-                    raise AllocationError(
-                        f"carve-out {name!r} has {carveout.size:#x} bytes; the ring needs {size:#x}: enlarge it",
-                        size=size,
-                    )
-                else:
-                    da = carveout.da
+                carveout = named.get(f"vdev{vdev_number}vring{number}")
+                da = self._free_ring(f"vring {number} of the vdev in entry {index}", ring, size, carveout)
             placed.append(PlacedVring(da, ring.num, ring.align, size, self._notify_id(ring.notifyid)))
         return tuple(placed)
+
+    def _free_ring(self, name: str, ring: Vring, size: int, carveout: PlacedCarveout | None) -> int:
+        if carveout is None:
+            return self._room.allocate(size, max(ring.align, _BUFFER_ALIGN), name)
+        da = self._room.inside(carveout).fit(size, max(ring.align, _RING_ALIGN))
+        if da is None:
+            raise AllocationError(
+                f"carve-out {carveout.name!r} ({carveout.da:#x}, {carveout.size:#x} bytes) has no room for {name}, "
+                f"which needs {size:#x} bytes aligned to {ring.align:#x}: enlarge it, or align it",
+                size=size,
+            )
+        return da
 
     def _notify_id(self, asked: int) -> int:
         if asked == ADDR_ANY or asked in self._ids:
@@ -361,32 +458,57 @@ def _place_buffers(
     vrings: Sequence[PlacedVring],
     sizes: tuple[int, int],
     named: dict[str, PlacedCarveout],
-    room: _Allocator,
+    room: _Room,
     notes: list[str],
 ) -> tuple[BufferPool, BufferPool]:
     """Places the r2h buffers and behind them the h2r buffers: one a descriptor, fewer when there is less room."""
     strides = [_align(size, 4) for size in sizes]
     wanted = [ring.num for ring in vrings]
-    need = sum(count * stride for count, stride in zip(wanted, strides, strict=True))
     carveout = named.get(f"vdev{vdev_number}buffer")
-    near: int | None = vrings[0].da
-    available = carveout.size if carveout else max(room.largest(_BUFFER_ALIGN, near), 0)
-    if available < sum(strides) and carveout is None:
-        near, available = None, room.largest(_BUFFER_ALIGN, None)
-    counts = wanted
-    if need > available:
-        counts = [max(1, count * available // need) for count in wanted]
-        notes.append(
-            f"{need:#x} bytes of buffers asked for by the rings of vdev {vdev_number} do not fit into {available:#x}: "
-            f"{counts[0]} remote-to-host and {counts[1]} host-to-remote buffers instead of {wanted[0]} and {wanted[1]}"
-        )
-    total = sum(count * stride for count, stride in zip(counts, strides, strict=True))
-    if carveout is not None and total <= carveout.size:
-        da = carveout.da
+    where = f"the shared memory ({room.describe_pools()})"
+    if carveout is not None:
+        where = f"carve-out {carveout.name!r} ({carveout.da:#x}, {carveout.size:#x} bytes)"
+        area = room.inside(carveout)
     else:
-        da = room.allocate(total, _BUFFER_ALIGN, f"the buffers of vdev {vdev_number}", near)
+        area = room.pool(near=vrings[0].da)
+        if area.largest(_BUFFER_ALIGN) < sum(strides):
+            area = room.pool()
+    available = area.largest(_BUFFER_ALIGN)
+    counts = _fewer(wanted, strides, available)
+    total = _total(counts, strides)
+    da = area.fit(total, _BUFFER_ALIGN)
+    if da is None:
+        raise AllocationError(
+            f"no room for even one buffer in each direction ({total:#x} bytes) for vdev {vdev_number} in {where}; "
+            f"enlarge it, or use fewer or smaller rings and buffers",
+            size=total,
+        )
+    if counts != wanted:
+        notes.append(
+            f"{_total(wanted, strides):#x} bytes of buffers asked for by the rings of vdev {vdev_number} do not fit "
+            f"into {available:#x}: {counts[0]} remote-to-host and {counts[1]} host-to-remote buffers instead of "
+            f"{wanted[0]} and {wanted[1]}"
+        )
+    room.reserve(da, total, f"the buffers of vdev {vdev_number}")
     r2h = BufferPool(da, counts[0], strides[0])
     return r2h, BufferPool(da + counts[0] * strides[0], counts[1], strides[1])
+
+
+def _fewer(wanted: list[int], sizes: list[int], available: int) -> list[int]:
+    """Returns how many of each size fit, in about the proportion wanted, but at least one."""
+    need = _total(wanted, sizes)
+    if need <= available:
+        return wanted
+    counts = [max(1, count * available // need) for count in wanted]
+    while max(counts) > 1 and _total(counts, sizes) > available:
+        counts[counts.index(max(counts))] -= 1
+    for i, size in enumerate(sizes):
+        counts[i] = min(wanted[i], counts[i] + max(available - _total(counts, sizes), 0) // size)
+    return counts
+
+
+def _total(counts: list[int], sizes: list[int]) -> int:
+    return sum(count * size for count, size in zip(counts, sizes, strict=True))
 
 
 def _align(value: int, align: int) -> int:

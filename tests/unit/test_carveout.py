@@ -142,6 +142,60 @@ def test_a_named_carveout_that_is_too_small_is_an_error() -> None:
         placed(table(*entries))
 
 
+@pytest.mark.parametrize("name", ["vdev0vring0", "vdev0vring1", "vdev0buffer", "heap"])
+def test_nothing_else_is_placed_in_a_fixed_carveout(name: str) -> None:
+    fixed = Carveout(da=POOL, len=0x8000, name=name)
+    placement = placed(table(fixed, Carveout(da=ADDR_ANY, len=0x100, name="any"), *rpmsg_table(num=16).entries))
+    (device,) = placement.vdevs
+    inside = {"vdev0vring0": device.vrings[0].da, "vdev0vring1": device.vrings[1].da}
+    assert device.r2h_buffers is not None
+    inside["vdev0buffer"] = device.r2h_buffers.da
+    for what, da in inside.items():
+        assert (da == POOL) is (what == name)
+    others = Placement(placement.carveouts[1:], placement.vdevs, ())
+    assert_apart(others)
+
+
+def test_buffers_keep_clear_of_a_fixed_ring_in_their_carveout() -> None:
+    shared = Carveout(da=POOL, len=0x8000, name="vdev0buffer")
+    placement = placed(table(shared, *rpmsg_table(num=16, align=16, vring_da=(POOL, POOL + 0x1000)).entries))
+    assert_apart(Placement((), placement.vdevs, ()))
+    (device,) = placement.vdevs
+    assert device.r2h_buffers is not None
+    assert POOL < device.r2h_buffers.da < POOL + 0x8000
+
+
+def test_a_carveout_of_zero_filled_memory_still_holds_its_buffers() -> None:
+    section = Segment(da=POOL, size=0x8000, data=b"", va=POOL, name="shmem")
+    asked = table(Carveout(da=POOL, len=0x8000, name="vdev0buffer"), *rpmsg_table(num=8).entries)
+    (device,) = placed(asked, section).vdevs
+    assert device.r2h_buffers is not None
+    assert device.r2h_buffers.da == POOL
+    assert device.vrings[0].da >= POOL + 0x8000
+
+
+def test_a_buffer_carveout_without_room_for_one_buffer_is_an_error() -> None:
+    entries = (Carveout(da=POOL, len=0x300, name="vdev0buffer"), *rpmsg_table(num=16).entries)
+    with pytest.raises(AllocationError, match=r"one buffer in each direction.*'vdev0buffer'"):
+        placed(table(*entries))
+
+
+def test_the_first_of_two_carveouts_of_the_same_name_counts() -> None:
+    twice = [Carveout(da=POOL + at, len=0x1000, name="vdev0vring0") for at in (0x2000, 0x4000)]
+    assert placed(table(*twice, *rpmsg_table(num=16, align=16).entries)).vdevs[0].vrings[0].da == POOL + 0x2000
+
+
+def test_a_fixed_carveout_may_span_regions_that_follow_each_other() -> None:
+    placement = placed(table(Carveout(da=POOL - 0x1000, len=0x3000, name="heap"), *rpmsg_table(num=16).entries))
+    assert placement.carveouts[0].da == POOL - 0x1000
+    assert_apart(placement)
+
+
+def test_carveouts_that_overlap_are_noted() -> None:
+    placement = placed(table(Carveout(da=POOL, len=0x1000, name="a"), Carveout(da=POOL + 0x800, len=0x10, name="b")))
+    assert placement.notes == ("the carve-outs 'a' and 'b' overlap from 0x10040800 on",)
+
+
 def test_a_fixed_carveout_outside_the_memory_is_explained() -> None:
     with pytest.raises(AddressError, match=r"0x90000000\.\.0x90001000.*carveout doesn't fit da request") as caught:
         placed(table(Carveout(da=0x9000_0000, len=0x1000, name="data")))
@@ -201,6 +255,41 @@ def test_rings_that_overlap() -> None:
         placed(rpmsg_table(num=16, align=4096, vring_da=(POOL, POOL + 0x100)))
 
 
+def test_rings_that_overlap_inside_a_trace_buffer() -> None:
+    entries = (Trace(POOL, 0x1000, name="log"), *rpmsg_table(num=16, align=16, vring_da=(POOL, POOL)).entries)
+    with pytest.raises(ResourceTableError, match="overlaps vring 0"):
+        placed(table(*entries))
+
+
+def test_a_ring_over_the_table_is_refused() -> None:
+    with pytest.raises(ResourceTableError, match="overlaps the resource table"):
+        placed(rpmsg_table(num=16, align=16, vring_da=(CODE + 0x7F0, ADDR_ANY)))
+
+
+def test_a_ring_may_begin_in_the_padding_behind_the_table() -> None:
+    asked = rpmsg_table(num=4, align=16, vring_da=(CODE + 0x900, ADDR_ANY))
+    padded = asked.build().ljust(0x200, b"\0")
+    image = FirmwareImage(name="t", segments=(), resource_table=TableSection(data=padded, da=CODE + 0x800))
+    parsed = ResourceTable.parse(padded)
+    assert place(parsed, image, memory()).vdevs[0].vrings[0].da == CODE + 0x900
+
+
+@pytest.mark.parametrize(("da", "align"), [(POOL + 0x10, 0x1000), (POOL + 2, 4)])
+def test_a_ring_off_its_alignment_is_refused(da: int, align: int) -> None:
+    with pytest.raises(ResourceTableError, match=f"{da:#x}, which is no multiple of its alignment {align:#x}"):
+        placed(rpmsg_table(num=16, align=align, vring_da=(da, ADDR_ANY)))
+
+
+def test_a_ring_in_a_carveout_off_its_alignment_is_moved_up() -> None:
+    entries = (Carveout(da=POOL + 8, len=0x3000, name="vdev0vring0"), *rpmsg_table(num=16, align=0x1000).entries)
+    assert placed(table(*entries)).vdevs[0].vrings[0].da == POOL + 0x1000
+
+
+def test_traces_out_of_sight_are_noted() -> None:
+    placement = placed(table(Trace(0xDEAD_0000, 0x100, name="log"), *rpmsg_table(num=16).entries))
+    assert "'log' at 0xdead0000..0xdead0100 is not in the remote's memory" in placement.notes[0]
+
+
 def test_a_ring_over_code_is_refused_but_over_zero_fill_is_fine() -> None:
     code = Segment(da=CODE + 0x10000, size=0x4000, data=b"\1" * 0x1000, va=0, name="data")
     with pytest.raises(ResourceTableError, match="overwrite code or data of segment data"):
@@ -232,6 +321,19 @@ def test_nothing_is_placed_over_traces_segments_or_the_table() -> None:
     low = Segment(da=POOL, size=0x3000, data=b"", va=POOL, name="bss")
     placement = placed(table(Trace(POOL + 0x3000, 0x1000, name="log"), *rpmsg_table(num=16).entries), low)
     assert min(start for start, _ in spans(placement)) >= POOL + 0x4000
+
+
+def test_a_segment_that_spans_regions_is_kept_clear_of() -> None:
+    code = Segment(da=POOL - 0x1000, size=0x2000, data=b"c" * 0x2000, va=0, name="code")
+    assert min(start for start, _ in spans(placed(rpmsg_table(num=16), code))) >= POOL + 0x1000
+
+
+def test_buffers_of_very_different_sizes_share_what_is_there() -> None:
+    (device,) = placed(rpmsg_table(num=256, align=16), h2r_buf_size=0x10000, r2h_buf_size=17).vdevs
+    assert device.r2h_buffers is not None
+    assert device.h2r_buffers is not None
+    assert (device.r2h_buffers.num > 1, device.h2r_buffers.num) == (True, 1)
+    assert device.h2r_buffers.addresses()[-1] + device.h2r_buffers.size <= POOL + POOL_SIZE
 
 
 def test_aliases_of_one_memory_are_one_memory() -> None:
