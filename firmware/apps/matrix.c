@@ -15,7 +15,7 @@ struct matrix {
     uint32_t elements[MAX_SIZE][MAX_SIZE];
 };
 
-RESOURCE_TABLE const struct {
+RESOURCE_TABLE const struct table {
     struct rsc_header header;
     uint32_t offset[3];
     struct rsc_carveout scratch;
@@ -23,7 +23,7 @@ RESOURCE_TABLE const struct {
     struct rsc_trace trace;
 } resource_table = {
     .header = RSC_HEADER_INIT(3),
-    .offset = {28, 28 + sizeof(struct rsc_carveout), 28 + sizeof(struct rsc_carveout) + sizeof(struct rsc_vdev)},
+    .offset = {offsetof(struct table, scratch), offsetof(struct table, vdev), offsetof(struct table, trace)},
     .scratch = RSC_CARVEOUT_INIT(RSC_ADDR_ANY, 0x400, "matrix-scratch"),
     .vdev = REMOTE_VDEV_INIT,
     .trace = REMOTE_TRACE_INIT,

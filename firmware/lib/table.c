@@ -5,14 +5,14 @@
  */
 #include "remote.h"
 
-RESOURCE_TABLE const struct {
+RESOURCE_TABLE const struct table {
     struct rsc_header header;
     uint32_t offset[2];
     struct rsc_vdev vdev;
     struct rsc_trace trace;
 } resource_table = {
     .header = RSC_HEADER_INIT(2),
-    .offset = {24, 24 + sizeof(struct rsc_vdev)},
+    .offset = {offsetof(struct table, vdev), offsetof(struct table, trace)},
     .vdev = REMOTE_VDEV_INIT,
     .trace = REMOTE_TRACE_INIT,
 };
