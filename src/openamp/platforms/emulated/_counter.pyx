@@ -86,6 +86,42 @@ cdef uint32_t count_instructions(const State *state, uint64_t address, uint32_t 
     return number
 
 
+cdef bint needs_look(const State *state, uint64_t address, uint32_t size) noexcept nogil:
+    """RISC-V: the block may hold an instruction that `rvdecode.find_trouble` names."""
+    cdef uint64_t index
+    cdef uint64_t offset
+    cdef uint64_t end
+    cdef const uint8_t *code
+    cdef uint32_t half
+    cdef uint32_t function
+    cdef uint32_t number
+    for index in range(state.num_ranges):
+        if state.ranges[index].start <= address < state.ranges[index].end:
+            code = state.ranges[index].bytes_
+            offset = address - state.ranges[index].start
+            end = min(offset + size, state.ranges[index].end - state.ranges[index].start)
+            while offset + 1 < end:
+                half = code[offset] | <uint32_t>code[offset + 1] << 8
+                function = half >> 13
+                if (half & 3) == 3:
+                    if (half & 0x207F) == 0x2073 and offset + 3 < end:
+                        number = (code[offset + 2] | <uint32_t>code[offset + 3] << 8) >> 4
+                        if number == 0xC00 or number == 0xC02 or number == 0xC80 or number == 0xC82:
+                            return True
+                    offset += 4
+                    continue
+                if (half & 3) == 1:
+                    if function == 4 and half & 0x1000 and (state.riscv == 32 or (half & 0xC40) == 0xC40):
+                        return True
+                elif function == 1 or function == 5 or (function == 4 and not half & 3):
+                    return True
+                elif half & 3 and state.riscv == 32 and (function == 3 or function == 7 or (not function and half & 0x1000)):
+                    return True
+                offset += 2
+            break
+    return False
+
+
 cdef void block(void *engine, uint64_t address, uint32_t size, void *data) noexcept nogil:
     cdef State *state = <State *>data
     cdef BlockLength *known
@@ -99,6 +135,13 @@ cdef void block(void *engine, uint64_t address, uint32_t size, void *data) noexc
         known.block = address
         known.size = size
         known.length = count_instructions(state, address, size)
+        if state.riscv and needs_look(state, address, size):
+            state.block = address
+            state.size = size
+            state.stopped = 2
+            state.stopped_at = address
+            state.stop(engine)
+            return
     state.block = address
     state.size = size
     state.count += known.length

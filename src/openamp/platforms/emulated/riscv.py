@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import struct
 from types import MappingProxyType
-from typing import Any
 
 from unicorn import riscv_const as rv
 from unicorn import unicorn_const as uc
 
 from openamp.errors import BoardError
 from openamp.platforms.emulated.clint import Clint
-from openamp.platforms.emulated.core import PAGE, Access, Core, CoreConfig, Fault, RegisterBatch
+from openamp.platforms.emulated.core import HANDLED, Access, Core, CoreConfig, Fault, RegisterBatch
+from openamp.platforms.emulated.counter import NEEDS_LOOK
 from openamp.platforms.emulated.csr import (
     CAUSES,
     FS,
@@ -39,9 +39,10 @@ from openamp.platforms.emulated.csr import (
 from openamp.platforms.emulated.engine import BLOCK
 from openamp.platforms.emulated.plic import Plic
 from openamp.platforms.emulated.rvdecode import (
-    COUNTER_READ,
+    Trouble,
     access_address,
     explain_illegal,
+    find_trouble,
     instruction_bits,
     instruction_length,
 )
@@ -60,12 +61,14 @@ JUMP_TO_SELF, C_JUMP_TO_SELF = 0x0000006F, 0xA001
 SEMIHOSTING = (0x01F01013, EBREAK, 0x40705013)  # slli x0,x0,31; ebreak; srai x0,x0,7
 OPCODE_ATOMIC, OPCODE_SYSTEM = 0x2F, 0x73
 LOAD_RESERVED = 2
+PC = rv.UC_RISCV_REG_PC
 READ, WRITE, SET, CLEAR = 0, 1, 2, 3  # what a CSR access does; the last three are its low funct3 bits
 READ_ONLY = 3
 ENGINE_MACHINE = 3  # in the engine's privilege register
 FLOAT_OFF, FLOAT_INITIAL, FLOAT_CLEAN = 0, 1, 2
+PAGE = 0x1000
 NOT_SOON = 1 << 62
-COUNTER = 1 << 30  # our own trap number: a counter read
+SUSPECT = 1 << 30  # our own trap number: an instruction that must not run natively
 
 ABI_NAMES = (
     "zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1", "a0", "a1", "a2", "a3", "a4", "a5",
@@ -104,7 +107,7 @@ class RiscV(Core):
         self._float = FLOAT_OFF
         self._decoded: dict[int, tuple[int, int, int, int, int]] = {}
         self._here = (0, 0, memoryview(b""))
-        self._counter_reads: set[int] = set()
+        self._hooked: set[int] = set()
         self._watch = TrapWatch()
         self.csr = CsrFile(self, xlen=self._xlen, hart_id=config.core_id)
         self._csrs = self.csr.table
@@ -122,7 +125,7 @@ class RiscV(Core):
             arch=uc.UC_ARCH_RISCV,
             mode=uc.UC_MODE_RISCV64 if wide else uc.UC_MODE_RISCV32,
             cpu=rv.UC_CPU_RISCV64_ANY if wide else rv.UC_CPU_RISCV32_ANY,
-            pc=rv.UC_RISCV_REG_PC,
+            pc=PC,
             width=self._xlen // 8,
             devices=(*self.clint.windows, *self.plic.windows),
         )
@@ -225,17 +228,25 @@ class RiscV(Core):
 
     # -- within an engine run --------------------------------------------------------------------------------------
 
-    def _interrupt(self, handle: int, number: int, data: object) -> None:
-        """Executes a refused CSR access in place; stops the engine for everything else."""
+    def _interrupt(self, _engine: int, number: int, _data: object) -> None:
+        """Executes what the engine refused and lets it go on; stops it only where the firmware cannot go on."""
         try:
+            pc = self._engine.read(PC) - 4 & self._mask
+            self._charge()
             if number == ILLEGAL:
-                word = self._fetch(self._get(rv.UC_RISCV_REG_PC) - 4 & self._mask)
+                word = self._fetch(pc)
                 access = self._decoded.get(word) or self._decode(word)
                 if access is not None and self._access_csr(*access):
                     return
+            self._pc = pc
+            self._refused(number)
         except BaseException as error:
             self._failed(error)
-        super()._interrupt(handle, number, data)
+        if self.fault is None and self._error is None:
+            self._engine.write(PC, self._pc)
+        else:
+            self._trap = HANDLED
+            self._engine.stop()
 
     def _fetch(self, pc: int) -> int:
         """Returns the 4 bytes at `pc`; what is not in memory reads as zero."""
@@ -285,36 +296,40 @@ class RiscV(Core):
             self._put(rv.UC_RISCV_REG_X0 + destination, old)
         return True
 
-    def _fill(self, engine: int, address: int, kind: int, result: Any, data: object) -> bool:
-        """Looks, in a page that turns out to be code, for the counter reads that the engine would not refuse."""
-        known = len(self._code_pages)
-        found = super()._fill(engine, address, kind, result, data)
-        if len(self._code_pages) != known:
-            page = address & -PAGE
-            region = self.memory.find(page)
-            if region is not None:
-                start = max(page - 2 - region.da, 0)
-                code = bytes(region.data[start : page + PAGE + 2 - region.da])
-                for match in COUNTER_READ.finditer(code):
-                    self._hook_counter_read(region.da + start + match.start())
-        return found
+    def _look_through(self, start: int, size: int) -> None:
+        """Looks through a new block; the engine is to stop before what must not run natively."""
+        end = start + size
+        while start < end:
+            word = self._fetch(start)
+            step = instruction_length(word)
+            trouble = find_trouble(instruction_bits(word), wide=self._xlen == 64)
+            if trouble is not None and self._concerned(trouble) and start not in self._hooked:
+                self._hooked.add(start)
+                self._engine.hook(uc.UC_HOOK_CODE, BLOCK(self._before_suspect), first=start, last=start)
+                self._engine.forget_code(start, step)
+            start += step
 
-    def _hook_counter_read(self, address: int) -> None:
-        if address not in self._counter_reads:
-            self._counter_reads.add(address)
-            self._engine.hook(uc.UC_HOOK_CODE, BLOCK(self._before_counter_read), first=address, last=address)
+    def _concerned(self, trouble: Trouble) -> bool:
+        return trouble is not Trouble.IGNORED_WITHOUT_FLOAT or self._float == FLOAT_OFF
 
-    def _before_counter_read(self, _engine: int, address: int, _size: int, _data: object) -> None:
-        """Stops the engine before a counter read; `_trapped` executes it."""
-        if COUNTER_READ.match(self._fetch(address).to_bytes(4, "little")):
-            self._trap = COUNTER
-            self._engine.stop()
+    def _before_suspect(self, _engine: int, address: int, _size: int, _data: object) -> None:
+        """Stops the engine before an instruction that `_trapped` is to execute."""
+        try:
+            trouble = find_trouble(instruction_bits(self._fetch(address)), wide=self._xlen == 64)
+            if trouble is not None and self._concerned(trouble):
+                self._trap = SUSPECT
+                self._engine.stop()
+        except BaseException as error:
+            self._failed(error)
 
     # -- between two engine runs -------------------------------------------------------------------------------------
 
     def _service(self) -> int:
-        csr, watch = self.csr, self._watch
-        if self._state.count >= watch.look_at:
+        csr, watch, state = self.csr, self._watch, self._state
+        if state.stopped == NEEDS_LOOK:
+            state.stopped = 0
+            self._look_through(state.block, state.size)
+        if state.count >= watch.look_at:
             self._look()
         pending = csr.mie & self.pending_interrupts()
         if pending:
@@ -333,40 +348,40 @@ class RiscV(Core):
         self._pc = self.csr.enter(cause, 0, self._pc, interrupt=True)
         self._put(rv.UC_RISCV_REG_PRIV, USER)  # ends a load reservation
 
-    def _trapped(self, number: int) -> None:
-        if number == COUNTER:
-            self._read_counter()
-            return
-        pc = self._pc - 4 & self._mask
+    def _refused(self, number: int) -> None:
+        """Deals with a refused instruction that is no legal CSR access."""
+        pc = self._pc
         word = self._fetch(pc)
         if number == ILLEGAL:
             if word == MRET and self.csr.privilege == MACHINE:
                 self._pc = self.csr.leave()
                 self._watch.returned(self._pc, self._state.count)
+                self.interrupts_changed()
             else:
-                self._raise(ILLEGAL, instruction_bits(word), pc)
+                self._raise(ILLEGAL, instruction_bits(word))
         elif number == ECALL:
-            self._raise(ECALL + self.csr.privilege, 0, pc)
+            self._raise(ECALL + self.csr.privilege, 0)
         elif number in (LOAD_MISALIGNED, STORE_MISALIGNED):
             address = self._get(rv.UC_RISCV_REG_X0 + (word >> 15 & 31))
-            self._raise(LOAD_MISALIGNED if word >> 27 == LOAD_RESERVED else STORE_MISALIGNED, address, pc)
+            self._raise(LOAD_MISALIGNED if word >> 27 == LOAD_RESERVED else STORE_MISALIGNED, address)
         else:
-            self._pc = pc
             self._fail(f"the engine raised its exception {number}, which this core does not know")
 
-    def _read_counter(self) -> None:
-        """Executes the counter read at the program counter, before which the engine stopped."""
-        word = self._fetch(self._pc)
+    def _trapped(self, number: int) -> None:
+        """Executes the instruction before which `_before_suspect` stopped the engine."""
+        word = instruction_bits(self._fetch(self._pc))
         access = self._decode(word)
         if access is not None and self._access_csr(*access):
             self._pc += 4
         else:
-            self._raise(ILLEGAL, word, self._pc)
+            self._raise(ILLEGAL, word)
 
     def _halted(self) -> None:
         csr = self.csr
+        self._pc = self._engine.read(PC)  # a wait does not end its block
         if csr.privilege == USER and csr.mstatus & TW:
-            self._raise(ILLEGAL, WFI, self._pc - 4 & self._mask)
+            self._pc -= 4
+            self._raise(ILLEGAL, WFI)
             return
         self._counter.retract(self._pc)
         self.asleep = True
@@ -376,12 +391,12 @@ class RiscV(Core):
     def _invalid(self) -> None:
         word = self._fetch(self._pc)
         if word != EBREAK and word & 0xFFFF != C_EBREAK:
-            self._raise(ILLEGAL, instruction_bits(word), self._pc)
+            self._raise(ILLEGAL, instruction_bits(word))
         elif self.on_semihosting is not None and self._is_semihosting():
             self._pc += 4
             self.on_semihosting(self)
         else:
-            self._raise(BREAKPOINT, 0, self._pc)
+            self._raise(BREAKPOINT, 0)
 
     def _is_semihosting(self) -> bool:
         return tuple(self._fetch(self._pc + offset) for offset in (-4, 0, 4)) == SEMIHOSTING
@@ -398,20 +413,21 @@ class RiscV(Core):
                 address = exact
             if word & 0x7F == OPCODE_ATOMIC and word >> 27 != LOAD_RESERVED:
                 access = Access.WRITE
-        self._raise(ACCESS_FAULTS[access], address & self._mask, pc)
+        self._raise(ACCESS_FAULTS[access], address & self._mask)
 
-    def _raise(self, cause: int, value: int, pc: int) -> None:
-        """Takes an exception of the instruction at `pc`, or finds that the firmware cannot go on."""
-        self._pc = pc
+    def _raise(self, cause: int, value: int) -> None:
+        """Takes an exception of the instruction at `self._pc`, or finds that the firmware cannot go on."""
+        pc, watch, state = self._pc, self._watch, self._state
         self._counter.retract(pc + instruction_length(self._fetch(pc)))
-        if cause not in ECALLS and self._watch.exception(cause, value, pc, self._state.count, self.registers):
+        if cause not in ECALLS and watch.exception(cause, value, pc, state.count, self.registers):
             self._stuck(f"the trap handler gets nowhere: the same exception comes back at {pc:#x}")
         elif self._handler_missing():
-            trap = self._watch.first or Trap(cause, value, pc, self.registers())
+            trap = watch.first or Trap(cause, value, pc, self.registers())
             self._crash(trap, f"{CAUSES[cause]} without a trap handler", ())
         else:
             self._pc = self.csr.enter(cause, value, pc, interrupt=False)
             self._put(rv.UC_RISCV_REG_PRIV, USER)  # ends a load reservation
+            state.limit = min(state.limit, watch.look_at)
 
     def _handler_missing(self) -> bool:
         return not self.csr.handler_set or self.memory.find(self.csr.mtvec & ~3) is None

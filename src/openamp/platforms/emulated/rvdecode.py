@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import re
+import enum
 from collections.abc import Callable
 
 from openamp.platforms.emulated.csr import MACHINE, csr_name
 
-__all__ = ["COUNTER_READ", "access_address", "explain_illegal", "instruction_bits", "instruction_length"]
+__all__ = ["Trouble", "access_address", "explain_illegal", "find_trouble", "instruction_bits", "instruction_length"]
 
-COUNTER_READ = re.compile(rb"(?s)[\x73\xf3][\x20-\x3f\x60-\x7f][\x00\x20][\xc0\xc8]")
-"""Reads of cycle, instret, cycleh and instreth: csrrs, csrrc, csrrsi and csrrci with a zero operand."""
+
+class Trouble(enum.Enum):
+    """Why the engine must not execute an instruction itself."""
+
+    COUNTER = "it reads cycle or instret, and would get the host's clock"
+    IGNORED = "it is illegal, and the engine takes it for a no-operation"
+    IGNORED_WITHOUT_FLOAT = "the same, while mstatus.FS is off"
+
 
 OPCODE_SYSTEM = 0x73
+COUNTERS = (0xC00, 0xC02, 0xC80, 0xC82)  # cycle, instret and their high halves
 READ_ONLY = 3
 
 _BY_OPCODE = {
@@ -49,6 +56,30 @@ def instruction_length(word: int) -> int:
 def instruction_bits(word: int) -> int:
     """Returns the instruction alone: its low half where it is compressed."""
     return word if word & 3 == 3 else word & 0xFFFF
+
+
+def find_trouble(word: int, *, wide: bool) -> Trouble | None:
+    """Returns why an instruction must not be left to the engine, or None.
+
+    The engine refuses what it does not know, except compressed instructions: reserved ones, those of later extensions
+    (Zcb), and those of the floating-point unit while that is off pass as if they were not there.
+    """
+    if word & 3 == 3:
+        reads = word & 0x7F == OPCODE_SYSTEM and word >> 12 & 3 >= 2 and not word >> 15 & 31
+        return Trouble.COUNTER if reads and word >> 20 in COUNTERS else None
+    quadrant, function = word & 3, word >> 13 & 7
+    if quadrant != 1 and (function in (1, 5) or (quadrant == 2 and function in (3, 7) and not wide)):
+        return Trouble.IGNORED_WITHOUT_FLOAT
+    if quadrant == 0:
+        ignored = function == 4
+    elif quadrant == 1:
+        operation, high = word >> 10 & 3, bool(word & 0x1000)
+        ignored = (
+            function == 4 and high and (bool(word & 0x40) if operation == 3 and wide else not wide and operation != 2)
+        )
+    else:
+        ignored = function == 0 and bool(word & 0x1000) and not wide
+    return Trouble.IGNORED if ignored else None
 
 
 def _signed12(value: int) -> int:

@@ -16,10 +16,13 @@ from openamp.platforms.emulated.counter import NEVER
 __all__ = ["Trap", "TrapWatch"]
 
 REPEATS = 16
-"""So often an exception comes back without progress before it is a loop."""
+"""So often an exception comes back in place before it is a loop."""
 
-PROGRESS = 64
-"""Instructions behind a return from a trap within which the same exception again means no progress."""
+NEAR = 1000
+"""Within so many instructions the same exception in a trap handler counts as a repetition."""
+
+NESTED = 256
+"""So many exceptions without a return from one of them are a loop."""
 
 FIRST_LOOK = 10_000
 """Instructions in a handler until it is looked at; ten and hundred times as many until the next looks."""
@@ -55,6 +58,8 @@ class TrapWatch:
         self.look_at = NEVER
         self._last: tuple[int, int, int] | None = None
         self._repeats = 0
+        self._nested = 0
+        self._at = 0
         self._returned: tuple[int, int] | None = None
         self._step = FIRST_LOOK
         self._sample: object = None
@@ -73,12 +78,14 @@ class TrapWatch:
         Returns:
             True when it repeats for ever.
         """
-        again = self._last == (cause, value, pc)
-        if again and self._returned is not None:
-            target, at = self._returned
-            again = target == pc and count - at <= PROGRESS
+        if self._returned is None:  # in the handler; its stack moves on and the faulting address with it
+            again = self._last is not None and self._last[::2] == (cause, pc) and count - self._at <= NEAR
+        else:
+            again = self._last == (cause, value, pc) and self._returned[0] == pc and count - self._returned[1] <= 1
         self._repeats = self._repeats + 1 if again else 0
+        self._nested = self._nested + 1 if self.first is not None else 0
         self._last = (cause, value, pc)
+        self._at = count
         self._returned = None
         if self.first is None:
             self.first = Trap(cause, value, pc, registers())
@@ -86,7 +93,7 @@ class TrapWatch:
             self._sample = None
             self._equal = 0
             self.look_at = count + FIRST_LOOK
-        return self._repeats >= REPEATS
+        return self._repeats >= REPEATS or self._nested >= NESTED
 
     def returned(self, pc: int, count: int) -> None:
         """Notes a return from a trap to `pc`."""
