@@ -79,6 +79,7 @@ BARE = {
     "bare_bitmanip": ("illegal instruction", 2, None, "bit-manipulation"),
 }
 
+
 @both
 @pytest.mark.parametrize("program", BARE)
 def test_an_exception_without_a_handler_is_a_crash(model: str, program: str) -> None:
@@ -89,8 +90,6 @@ def test_an_exception_without_a_handler_is_a_crash(model: str, program: str) -> 
     assert fault is not None
     assert fault.reason == f"{reason} without a trap handler"
     assert fault.pc == bench.symbols.get(f"{program}_at", bench.symbols[program])
-        AT.get(program, 0) if model == "rv32" else fault_offset(bench, program)
-    )
     assert fault.address == address
     assert fault.details[0].startswith(f"mcause {cause} ({reason})")
     assert any(hint in line for line in fault.details)
