@@ -320,6 +320,16 @@ def test_timer_stops_and_goes_on_where_it_was() -> None:
     assert bench.timer.due() == 520
 
 
+def test_timer_with_nothing_to_count_to_stands_still() -> None:
+    bench = TimerBench()
+    bench.start(prescaler=0, reload=0)
+    assert bench.timer.due() is None
+    bench.now = 100
+    bench.timer.advance()
+    assert not bench.level
+    assert bench.timer.read(Timer.CNT, 4) == 0
+
+
 def test_timer_disabled_updates_raise_no_flag_and_reset_stops_it() -> None:
     bench = TimerBench()
     bench.start(prescaler=0, reload=9)

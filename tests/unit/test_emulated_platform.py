@@ -490,6 +490,26 @@ def test_semihosting_exit_is_the_last_event_and_comes_once() -> None:
     assert platform.wait(0) == ()
 
 
+def test_semihosting_output_without_end_is_taken_in_pieces() -> None:
+    def firmware(core: FakeCore, budget: int) -> Stop:
+        stops = core.stops
+        core.machine.memory.write(0x10000000, b"x" * 0x8000 + b"\0")
+        assert core.on_semihosting is not None
+        for _ in range(budget):
+            core.values.update(r0=4, r1=0x10000000)
+            core.on_semihosting(core)
+            if core.stops != stops:
+                return Stop.EVENT
+        return Stop.BUDGET
+
+    platform = Bench(firmware)
+    heard: list[int] = []
+    platform.on_output(lambda stream, data: heard.append(len(data)))
+    platform.boot()
+    platform.wait(0)
+    assert heard == [0x18000, 0x18000]
+
+
 def test_semihosting_can_be_switched_off() -> None:
     import dataclasses
 

@@ -369,23 +369,27 @@ class Timer(Device):
         self._irq(False)
 
     @property
+    def _counts(self) -> bool:
+        return bool(self._control & 1 and self._reload)  # an auto-reload value of zero blocks the counter
+
+    @property
     def _period(self) -> int:
         return (self._active_prescaler + 1) * (self._reload + 1)
 
     def _counter(self) -> int:
-        if not self._control & 1:
+        if not self._counts:
             return self._held
         return min((self._now() - self._start) // (self._active_prescaler + 1), self._reload)
 
     def due(self) -> int | None:
         """Virtual time of the next update event while its interrupt is enabled, or None."""
-        if self._control & 1 and self._enable & 1:
+        if self._counts and self._enable & 1:
             return self._start + self._period
         return None
 
     def advance(self) -> None:
         """Does what is due by now: the update event, its flag and interrupt."""
-        if self._control & 1:
+        if self._counts:
             elapsed = self._now() - self._start
             if elapsed >= self._period:
                 if not self._control & 2:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Machine", "create_core", "require_engine"]
 
+MAX_OUTPUT = 1 << 16
+"""Bytes of semihosting output that end a slice."""
+
 
 class Machine:
     """The parts of one board.
@@ -122,10 +125,11 @@ class Machine:
 
     def _write(self, data: bytes) -> None:
         output = self._output
-        if output and output[-1][0] == STREAM:
-            output[-1][1].extend(data)
-        elif data:
-            output.append((STREAM, bytearray(data)))
+        if not output or output[-1][0] != STREAM:
+            output.append((STREAM, bytearray()))
+        output[-1][1].extend(data)
+        if len(output[-1][1]) > MAX_OUTPUT and self.core is not None:
+            self.core.request_stop()  # one call writes much: have it taken before the slice is over
 
     def _exited(self, status: int) -> None:
         self.exit_status = status
@@ -180,7 +184,7 @@ class Machine:
         """Returns what the firmware wrote since the last call: (stream, bytes), in order."""
         if not self._output:
             return []
-        output = [(stream, bytes(data)) for stream, data in self._output]
+        output = [(stream, bytes(data)) for stream, data in self._output if data]
         self._output.clear()
         return output
 
