@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from openamp.errors import ClosedError, OpenAMPError, TimeoutExpired
-from openamp.rpmsg import Bus, Channel, Endpoint
+from openamp.rpmsg import Bus, Channel, Endpoint, virtio_bus
 from openamp.testing.buses import BusPair, bus_pair
+from support.forms import plain
 
 
 @pytest.fixture
@@ -280,8 +281,18 @@ class Racing:
         return self._queue.enable_notifications()  # type: ignore[attr-defined]
 
 
+@pytest.fixture
+def plain_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes buses whose rings are not compiled, so that a test can put something between them and the queues."""
+    rings = plain("openamp.rpmsg.rings")
+    monkeypatch.setattr(virtio_bus, "HostRings", rings.HostRings)
+    monkeypatch.setattr(virtio_bus, "RemoteRings", rings.RemoteRings)
+
+
 @pytest.mark.parametrize("receiver", ["host", "remote"])
-def test_message_that_comes_just_before_its_signal_is_asked_for(pair: BusPair, receiver: str) -> None:
+def test_message_that_comes_just_before_its_signal_is_asked_for(
+    plain_rings: None, pair: BusPair, receiver: str
+) -> None:
     near_bus, far_bus = (pair.remote, pair.host) if receiver == "host" else (pair.host, pair.remote)
     near = near_bus.create_endpoint(src=0x10, dst=0x20)
     far = far_bus.create_endpoint(src=0x20)
@@ -303,7 +314,9 @@ def test_message_that_comes_just_before_its_signal_is_asked_for(pair: BusPair, r
 
 @pytest.mark.parametrize("sender", ["host", "remote"])
 @pytest.mark.parametrize("how", ["send", "borrow", "announce"])
-def test_buffer_that_comes_free_just_before_its_signal_is_asked_for(pair: BusPair, sender: str, how: str) -> None:
+def test_buffer_that_comes_free_just_before_its_signal_is_asked_for(
+    plain_rings: None, pair: BusPair, sender: str, how: str
+) -> None:
     near_bus, far_bus = (pair.host, pair.remote) if sender == "host" else (pair.remote, pair.host)
     near = near_bus.create_endpoint(src=0x10, dst=0x20)
     far = far_bus.create_endpoint(src=0x20)

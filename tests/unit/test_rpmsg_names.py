@@ -382,6 +382,15 @@ def test_closing_the_bus_announces_the_end_of_all() -> None:
         pair.remote.create_endpoint("c")
 
 
+def test_closing_the_bus_does_not_hand_channels_on() -> None:
+    pair = bus_pair()
+    pair.remote.create_endpoint("svc")
+    pair.host.create_endpoint("svc", timeout=1)
+    pair.host.create_endpoint("svc", timeout=0)
+    pair.host.close()
+    assert pair.host.statistics().num_announcements_sent == 2
+
+
 # -- callbacks ---------------------------------------------------------------------------------------------------------
 
 

@@ -32,10 +32,9 @@ class Sender(Protocol):
 class _Lent:
     """A view on a buffer that ends with its release."""
 
-    __slots__ = ("_lender", "_token", "data", "released")
+    __slots__ = ("_token", "data", "released")
 
-    def __init__(self, lender: Lender, token: int, data: memoryview) -> None:
-        self._lender = lender
+    def __init__(self, token: int, data: memoryview) -> None:
         self._token = token
         self.data = data
         self.released = False
@@ -59,7 +58,7 @@ class _Lent:
 
 
 class HeldBuffer(_Lent):
-    """A received message in place; the peer does not get the buffer back before `release`.
+    """A received message, in place where it could be; the peer does not get the buffer back before `release`.
 
     Attributes:
         data: the payload, read-only.
@@ -69,15 +68,19 @@ class HeldBuffer(_Lent):
         kept: the callback that got the buffer has kept it.
     """
 
-    __slots__ = ("dst", "kept", "src")
+    __slots__ = ("_lender", "dst", "kept", "src")
 
-    IN_PRIVATE_MEMORY = -1
-
-    def __init__(self, lender: Lender, token: int, data: memoryview, src: int, dst: int) -> None:
-        super().__init__(lender, token, data)
+    def __init__(self, lender: Lender | None, token: int, data: memoryview, src: int, dst: int) -> None:
+        super().__init__(token, data)
+        self._lender = lender
         self.src = src
         self.dst = dst
         self.kept = False
+
+    @classmethod
+    def of_copy(cls, data: bytes, src: int, dst: int) -> HeldBuffer:
+        """Makes one of a message that was copied out already."""
+        return cls(None, -1, memoryview(data), src, dst)
 
     def keep(self) -> None:
         """For a callback: the buffer is not given back after the call; `release` does it later."""
@@ -92,7 +95,7 @@ class HeldBuffer(_Lent):
         if self.released:
             return
         self._end_view()
-        if self._token != self.IN_PRIVATE_MEMORY:
+        if self._lender is not None:
             self._lender.give_back(self._token)
 
     def take(self) -> bytes:
@@ -119,10 +122,11 @@ class BorrowedBuffer(_Lent):
         released: the buffer was sent or given back; `data` can no longer be used.
     """
 
-    __slots__ = ("_sender",)
+    __slots__ = ("_lender", "_sender")
 
     def __init__(self, lender: Lender, token: int, data: memoryview, sender: Sender) -> None:
-        super().__init__(lender, token, data)
+        super().__init__(token, data)
+        self._lender = lender
         self._sender = sender
 
     def send(self, size: int | None = None, *, src: int | None = None, dst: int | None = None) -> None:

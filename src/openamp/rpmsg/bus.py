@@ -345,7 +345,8 @@ class Bus:
             return
         if self._closed:
             return
-        for endpoint in tuple(self._endpoints.values()):
+        # Those without a channel first: else they would be bound to what the others leave.
+        for endpoint in sorted(self._endpoints.values(), key=lambda endpoint: endpoint._dst != ADDR_ANY):
             self._close_endpoint(endpoint)
         self._closed = True
         self._senders.fail_all(ClosedError("the bus was closed while messages waited for a buffer"))
@@ -389,20 +390,23 @@ class Bus:
 
     def _turn(self) -> bool:
         """Phase 1 for one batch, waiting senders, phase 2. True when there may be more. Never raises."""
-        if self._failure is not None or self._closed:
+        if self._closed:
             return False
         outer, self._turning = self._turning, threading.get_ident()
+        more = False
         try:
-            self._more = more = self._transport.drain()
-            if self._waiting:
-                self._senders.flush()
+            if self._failure is None:
+                try:
+                    self._more = more = self._transport.drain()
+                    if self._waiting:
+                        self._senders.flush()
+                except OpenAMPError as error:
+                    # The transport lost its place in the rings: nothing that follows could be trusted.
+                    self.fail(error)
+                    more = False
             if self._ready and not self._dispatching:
                 self._dispatch()
                 more = more or bool(self._ready)
-        except OpenAMPError as error:
-            # The transport lost its place in the rings: nothing that follows could be trusted.
-            self.fail(error)
-            more = False
         finally:
             self._turning = outer
         self._more = more
@@ -542,17 +546,15 @@ class Bus:
         if not queue or callback is None:  # closed meanwhile
             return
         data, src = queue.popleft()
-        if type(data) is bytes:
-            callback(endpoint, data, src)
-        elif isinstance(data, HeldBuffer):
-            if not endpoint._parks:
-                callback(endpoint, data.take(), src)
-                return
-            try:
-                callback(endpoint, data, src)
-            finally:
-                if not data.kept:
-                    data.release()
+        if not endpoint._parks:
+            callback(endpoint, data.take() if isinstance(data, HeldBuffer) else data, src)
+            return
+        held = data if isinstance(data, HeldBuffer) else HeldBuffer.of_copy(data, src, endpoint._src)
+        try:
+            callback(endpoint, held, src)
+        finally:
+            if not held.kept:
+                held.release()
 
     def _adopt(self, endpoint: Endpoint) -> None:
         """Gives a new endpoint the messages that were waiting for it to be made."""

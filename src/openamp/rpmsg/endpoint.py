@@ -335,7 +335,7 @@ class Endpoint:
         data, src = self._queue.popleft()
         if isinstance(data, HeldBuffer):
             return data
-        return HeldBuffer(self._transport, HeldBuffer.IN_PRIVATE_MEMORY, memoryview(data), src, self._src)
+        return HeldBuffer.of_copy(data, src, self._src)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yields payloads as they come, until the endpoint is closed or the peer destroys the channel."""

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False, wraparound=False, initializedcheck=False
 """Messages in virtqueues: the hot path of RPMsg, for the driver of both queues and for the device of both.
 
 Every message is one buffer of one descriptor. On `r2h` the host posts empty buffers, the remote fills them; on `h2r`
@@ -12,35 +13,43 @@ What the peer may break, and what becomes of it:
 - a *ring* (indices, heads), or a descriptor that points outside the shared memory: nothing that follows could be
   trusted, so every later call raises the RemoteProtocolError.
 
-The file is written so that it can be compiled as `virtqueue.py` is: plain final classes, no closures or generators.
+This file runs as it is, and compiles as it is, like `virtqueue.py`: `rings.pxd` beside it gives the C types. In the
+compiled form `unpack`, `copy_out`, `fill` and `fill_header` come from there; `_plain` says what they are here.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from struct import Struct
 from typing import Any, Protocol
 
-from openamp.errors import AddressError, MessageTooLongError, RemoteProtocolError
+from openamp.errors import AddressError, MessageTooLongError, RemoteProtocolError, RpmsgError
 from openamp.memory import MemoryMap
+from openamp.rpmsg import _plain as cython
 from openamp.rpmsg.buffers import HeldBuffer
 from openamp.rpmsg.endpoint import Endpoint
 from openamp.rpmsg.senders import PendingSend
 from openamp.rpmsg.transport import Lender, Payload, as_payload
-from openamp.rpmsg.wire import ADDR_ANY, HEADER, HEADER_SIZE
+from openamp.rpmsg.wire import ADDR_ANY, HEADER_SIZE
 from openamp.virtio.virtqueue import DeviceQueue, DriverQueue
 
-__all__ = ["HostRings", "Inbox", "RemoteRings"]
+if False:
+    import cython  # type: ignore  # for the compiler: it knows cython.compiled, and drops what that decides
+
+if not cython.compiled:
+    from openamp.rpmsg._plain import copy_out, fill, fill_header, unpack
+
+__all__ = ["COMPILED", "HostRings", "Inbox", "RemoteRings"]
+
+COMPILED: bool = cython.compiled
+"""Whether this is the compiled form."""
 
 DEFAULT_BUFFER_SIZE = 512
 """What a remote assumes of the host's buffers before it has seen one (`RPMSG_BUFFER_SIZE`)."""
 
-_LARGE = 4096
-"""Payloads from here on are not joined with the header first: one more memcpy would cost more than a slice."""
-
-_pack = HEADER.pack
-_unpack_from = Struct("<II4xH").unpack_from  # src, dst, length
+_HEADER_SIZE = HEADER_SIZE  # once more, for C
+_NOBODY = -1  # no address
 
 
 class Inbox(Protocol):
@@ -78,6 +87,11 @@ class _Rings:
         self._parked = 0  # of them, those with a message that is left in place
         self._park_limit = 0
         self._longest = 0  # of the messages received
+        # The endpoint of the last message of this batch, when it takes messages in the simple way: for the next one.
+        self._last_dst = _NOBODY
+        self._last_room = 0  # messages until its queue is full
+        self._last_called: Endpoint | None = None  # it, if it has a callback
+        self._last_append: Callable[[tuple[bytes, int]], object] | None = None
 
     def attach(
         self, inbox: Inbox, endpoints: dict[int, Endpoint], ready: deque[Any], waiting: deque[PendingSend]
@@ -103,25 +117,52 @@ class _Rings:
         self._num_receive = num
         self._park_limit = num - max(1, num // 4)
 
-    def _deliver(self, token: int, view: memoryview, written: int, queue_name: str) -> bool:
+    def _deliver(self, token: int, view: memoryview, size: int, written: int, queue_name: str) -> bool:
         """Takes a message in; True when its buffer can go back to the peer at once.
 
         Args:
             token: what `give_back` wants, should the message be left in place.
             view: the buffer, all of it.
+            size: its length.
             written: as many of its bytes were used; the queue has checked that they are not more than there are.
             queue_name: for error texts.
         """
-        if written < HEADER_SIZE:
+        if not _HEADER_SIZE <= written <= size:
             what = f"{written:#x} bytes cannot hold the {HEADER_SIZE}-byte header"
             self._bad_message(queue_name, token, written, what)
             return True
-        src, dst, length = _unpack_from(view)
-        end = HEADER_SIZE + length
+        src, dst, length = unpack(view)
+        end = _HEADER_SIZE + length
         if end > written:
             what = f"its header says {length:#x} bytes of payload, {written:#x} were used"
             self._bad_message(queue_name, token, length, what)
             return True
+        if dst != self._last_dst:
+            self._look_up(dst)
+        if self._last_room == 0 or length > self._longest:
+            self._last_dst = _NOBODY  # the bus may bind or unbind endpoints now
+            return self._deliver_slowly(token, view, src, dst, length)
+        self._last_room -= 1
+        self.num_received += 1
+        self.bytes_received += length
+        if self._last_called is not None:
+            self._ready.append(self._last_called)
+        self._last_append((copy_out(view, _HEADER_SIZE, end), src))  # type: ignore[misc]
+        return True
+
+    def _look_up(self, dst: int) -> None:
+        """Finds out whether this address takes messages in the simple way, and how many."""
+        self._last_dst = dst
+        self._last_room = 0
+        endpoint = self._endpoints.get(dst)
+        if endpoint is not None and endpoint._dst != ADDR_ANY and not endpoint._parks:
+            self._last_room = max(endpoint._backlog - len(endpoint._queue), 0)
+            self._last_append = endpoint._queue.append
+            self._last_called = None if endpoint._callback is None else endpoint
+
+    def _deliver_slowly(self, token: int, view: memoryview, src: int, dst: int, length: int) -> bool:
+        """Takes a message in that is for nobody, binds its endpoint, stays in its buffer or is longer than any."""
+        end = HEADER_SIZE + length
         endpoint = self._endpoints.get(dst)
         if endpoint is None:
             self._inbox._arrived_elsewhere(view[HEADER_SIZE:end].tobytes(), src, dst)
@@ -166,13 +207,26 @@ class _Rings:
             self.num_kicks_suppressed += 1
 
 
-def _fill(view: memoryview, src: int, dst: int, data: Payload, length: int) -> None:
-    """Writes a message into a buffer that is ours."""
-    if length < _LARGE:
-        view[: HEADER_SIZE + length] = _pack(src, dst, 0, length, 0) + data
+def _write(view: memoryview, src: int, dst: int, data: Payload, length: int) -> None:
+    """Writes a message into a buffer that is ours and large enough."""
+    if type(data) is bytes:
+        fill(view, src, dst, data, length)
     else:
-        view[:HEADER_SIZE] = _pack(src, dst, 0, length, 0)
+        fill_header(view, src, dst, length)
         view[HEADER_SIZE : HEADER_SIZE + length] = data
+
+
+def _own(view: memoryview) -> memoryview:
+    """Returns a view of a buffer that is ours alone, so that nobody can release it, after checking that it can be one.
+
+    The compiled form reads and writes through its address.
+    """
+    if view.readonly or not view.c_contiguous or view.nbytes < HEADER_SIZE:
+        kind = (
+            "read-only" if view.readonly else "not contiguous" if not view.c_contiguous else f"{view.nbytes:#x} bytes"
+        )
+        raise RpmsgError(f"a message buffer that is {kind}; give writable memory of more than {HEADER_SIZE:#x} bytes")
+    return memoryview(view) if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
 def _room(size: int) -> int:
@@ -212,14 +266,20 @@ class HostRings(_Rings):
         super().__init__(self, kick, notify_ids)
         self._r2h = r2h
         self._h2r = h2r
-        self._r2h_buffers = tuple(r2h_buffers[: r2h.num_free])
-        self._h2r_buffers = tuple(h2r_buffers[: h2r.num_free])
-        self._set_num_receive(len(self._r2h_buffers))
-        self._mtu = _room(min((len(view) for _, view in self._h2r_buffers), default=0))
-        self._posted = [0] * r2h.num  # by head: the buffer's number
-        self._in_flight = [0] * h2r.num  # by head: the buffer's number
-        self._free = list(range(len(self._h2r_buffers) - 1, -1, -1))
-        for index in range(len(self._r2h_buffers)):
+        # By the buffer's number.
+        self._in_views = [_own(view) for _, view in r2h_buffers[: r2h.num_free]]
+        self._in_sizes = array("I", map(len, self._in_views))
+        self._in_das = array("Q", [da for da, _ in r2h_buffers[: r2h.num_free]])
+        self._out_views = [_own(view) for _, view in h2r_buffers[: h2r.num_free]]
+        self._out_sizes = array("I", map(len, self._out_views))
+        self._out_das = array("Q", [da for da, _ in h2r_buffers[: h2r.num_free]])
+        self._set_num_receive(len(self._in_views))
+        self._mtu = _room(min(self._out_sizes, default=0))
+        self._posted = array("I", [0]) * r2h.num  # by head: the buffer's number
+        self._in_flight = array("I", [0]) * h2r.num  # by head: the buffer's number
+        self._free = array("I", range(len(self._out_views) - 1, -1, -1))  # a stack; its top is at _num_free - 1
+        self._num_free = len(self._out_views)
+        for index in range(len(self._in_views)):
             self._post(index)
         h2r.disable_notifications()
         r2h.publish()
@@ -230,13 +290,14 @@ class HostRings(_Rings):
         return self._mtu
 
     def _post(self, index: int) -> None:
-        da, view = self._r2h_buffers[index]
-        self._posted[self._r2h.put(da, len(view), True)] = index
+        head = self._r2h.put(self._in_das[index], self._in_sizes[index], True)
+        self._posted[head] = index
 
     def drain(self) -> bool:
         if self._cause is not None:
             raise self._cause.with_traceback(None)
-        queue, buffers, posted = self._r2h, self._r2h_buffers, self._posted
+        queue = self._r2h
+        self._last_dst = _NOBODY
         taken = returned = 0
         try:
             while taken < self._num_receive and queue.take():
@@ -244,8 +305,8 @@ class HostRings(_Rings):
                     self._armed = False
                     queue.disable_notifications()
                 taken += 1
-                index = posted[queue.head]
-                if self._deliver(index, buffers[index][1], queue.written, "r2h"):
+                index = self._posted[queue.head]
+                if self._deliver(index, self._in_views[index], self._in_sizes[index], queue.written, "r2h"):
                     self._post(index)
                     returned += 1
         finally:
@@ -267,50 +328,56 @@ class HostRings(_Rings):
     def borrow(self) -> int:
         if self._cause is not None:
             raise self._cause.with_traceback(None)
-        free = self._free
-        if not free:
+        if self._num_free == 0:
             queue = self._h2r
             try:
                 while queue.take():
-                    free.append(self._in_flight[queue.head])
+                    self._free[self._num_free] = self._in_flight[queue.head]
+                    self._num_free += 1
             except RemoteProtocolError as error:
                 self.shut(error)
                 raise
-            if not free:
+            if self._num_free == 0:
                 return -1
-        return free.pop()
+        self._num_free -= 1
+        return self._free[self._num_free]
 
     def buffer(self, token: int) -> memoryview:
-        return self._h2r_buffers[token][1][: HEADER_SIZE + self._mtu]
+        return self._out_views[token][: HEADER_SIZE + self._mtu]
 
     def unborrow(self, token: int) -> None:
-        self._free.append(token)
+        self._free[self._num_free] = token
+        self._num_free += 1
 
-    def _put(self, src: int, dst: int, data: Payload, length: int) -> bool:
+    def _put(self, src: int, dst: int, data: Payload) -> bool:
         """Fills a buffer and gives it to the queue, unpublished; False when there is none."""
+        if type(data) is not bytes:
+            data = as_payload(data)
+        length = len(data)
         if length > self._mtu:
             raise _too_long(length, self._mtu)
         index = self.borrow()
         if index < 0:
             return False
-        da, view = self._h2r_buffers[index]
-        _fill(view, src, dst, data, length)
-        self._in_flight[self._h2r.put(da, len(view), False)] = index
-        self.num_sent += 1
-        self.bytes_sent += length
+        _write(self._out_views[index], src, dst, data, length)
+        self._give(index, length)
         return True
 
+    def _give(self, index: int, length: int) -> None:
+        head = self._h2r.put(self._out_das[index], self._out_sizes[index], False)
+        self._in_flight[head] = index
+        self.num_sent += 1
+        self.bytes_sent += length
+
     def try_send(self, src: int, dst: int, data: Payload) -> bool:
-        if type(data) is not bytes:
-            data = as_payload(data)
-        if self._waiting or not self._put(src, dst, data, len(data)):
+        if self._waiting or not self._put(src, dst, data):
             return False
         self._signal(self._h2r.publish(), self._h2r_id)
         return True
 
     def put_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
         at, end = start, len(messages)
-        while at < end and self._put(src, dst, messages[at], len(messages[at])):
+        while at < end and self._put(src, dst, messages[at]):
             at += 1
             self._unpublished = True
         return at
@@ -321,11 +388,8 @@ class HostRings(_Rings):
             self._signal(self._h2r.publish(), self._h2r_id)
 
     def put_buffer(self, token: int, src: int, dst: int, length: int) -> None:
-        da, view = self._h2r_buffers[token]
-        view[:HEADER_SIZE] = _pack(src, dst, 0, length, 0)
-        self._in_flight[self._h2r.put(da, len(view), False)] = token
-        self.num_sent += 1
-        self.bytes_sent += length
+        fill_header(self._out_views[token], src, dst, length)
+        self._give(token, length)
         self._unpublished = True
 
     def want_buffer(self, wanted: bool) -> None:
@@ -362,11 +426,16 @@ class RemoteRings(_Rings):
         self._h2r = h2r
         self._memory = memory
         self._set_num_receive(h2r.num)
-        self._size = DEFAULT_BUFFER_SIZE  # of the r2h buffer that came last
-        self._mtu = _room(self._size)
-        self._views: dict[int, memoryview] = {}  # by device address: the buffers seen so far
-        self._empty: dict[int, memoryview] = {}  # by head: r2h buffers that are ours now
-        self._spare: list[int] = []  # heads of those that nobody borrowed
+        self._mtu = _room(DEFAULT_BUFFER_SIZE)
+        # By head: where the descriptor pointed when it was last seen, and a view of that.
+        self._in_views: list[memoryview | None] = [None] * h2r.num
+        self._in_sizes = array("I", [0]) * h2r.num
+        self._in_das = array("Q", [0]) * h2r.num
+        self._out_views: list[memoryview | None] = [None] * r2h.num
+        self._out_sizes = array("I", [0]) * r2h.num
+        self._out_das = array("Q", [0]) * r2h.num
+        self._spare = array("I", [0]) * r2h.num  # a stack of heads that are ours and unused
+        self._num_spare = 0
         r2h.disable_notifications()
         h2r.enable_notifications()
         self._armed = True
@@ -374,29 +443,24 @@ class RemoteRings(_Rings):
     @property
     def mtu(self) -> int:
         """The largest payload of the next message; 496 while the host has not posted any buffer."""
-        if not self._spare and self._cause is None:
+        if self._num_spare == 0 and self._cause is None:
             head = self.borrow()
             if head >= 0:
-                self._spare.append(head)
+                self.unborrow(head)
         return self._mtu
 
-    def _view(self, queue: DeviceQueue) -> memoryview:
+    def _find(self, queue: DeviceQueue, writable: bool) -> memoryview:
         """Returns the bytes of the descriptor that was taken last."""
-        if queue.writable != (queue is self._r2h):
+        if queue.writable != writable:
             raise self._bad_descriptor(queue, "must be writable on r2h and only there", "virtio 1.2, 2.7.4")
-        addr, length = queue.addr, queue.length
-        view = self._views.get(addr)
-        if view is not None and len(view) == length:
-            return view
+        if writable and queue.length < HEADER_SIZE:
+            raise self._bad_descriptor(queue, f"cannot hold the {HEADER_SIZE}-byte header", "struct rpmsg_hdr")
         try:
-            view = self._memory.view(addr, length)
+            view = self._memory.view(queue.addr, queue.length)
         except AddressError as error:
             there = f"is in no shared memory region ({self._memory.describe()})"
             raise self._bad_descriptor(queue, there, "virtio 1.2, 2.7.5: addr is the buffer's address") from error
-        if len(self._views) >= 4 * (self._r2h.num + self._h2r.num):
-            self._views.clear()  # the host makes up new ones all the time
-        self._views[addr] = view
-        return view
+        return _own(view) if writable else memoryview(view)
 
     def _bad_descriptor(self, queue: DeviceQueue, what: str, clause: str) -> RemoteProtocolError:
         error = RemoteProtocolError(
@@ -414,6 +478,7 @@ class RemoteRings(_Rings):
         if self._cause is not None:
             raise self._cause.with_traceback(None)
         queue = self._h2r
+        self._last_dst = _NOBODY
         taken = returned = 0
         try:
             while taken < self._num_receive and queue.take():
@@ -422,7 +487,14 @@ class RemoteRings(_Rings):
                     queue.disable_notifications()
                 taken += 1
                 head = queue.head
-                if self._deliver(head, self._view(queue), queue.length, "h2r"):
+                length = queue.length
+                view = self._in_views[head]
+                if view is None or queue.writable or self._in_das[head] != queue.addr or self._in_sizes[head] != length:
+                    view = self._find(queue, False)
+                    self._in_views[head] = view
+                    self._in_sizes[head] = length
+                    self._in_das[head] = queue.addr
+                if self._deliver(head, view, length, length, "h2r"):
                     queue.put(head, 0)
                     returned += 1
         finally:
@@ -444,8 +516,9 @@ class RemoteRings(_Rings):
     def borrow(self) -> int:
         if self._cause is not None:
             raise self._cause.with_traceback(None)
-        if self._spare:
-            return self._spare.pop()
+        if self._num_spare:
+            self._num_spare -= 1
+            return self._spare[self._num_spare]
         queue = self._r2h
         try:
             if not queue.take():
@@ -453,49 +526,63 @@ class RemoteRings(_Rings):
         except RemoteProtocolError as error:
             self.shut(error)
             raise
-        if queue.length < HEADER_SIZE:
-            raise self._bad_descriptor(queue, f"cannot hold the {HEADER_SIZE}-byte header", "struct rpmsg_hdr")
         head = queue.head
-        view = self._empty[head] = self._view(queue)
-        if len(view) != self._size:
-            self._size = len(view)
-            self._mtu = _room(self._size)
+        length = queue.length
+        if (
+            self._out_views[head] is None
+            or not queue.writable
+            or self._out_das[head] != queue.addr
+            or self._out_sizes[head] != length
+        ):
+            self._out_views[head] = self._find(queue, True)
+            self._out_sizes[head] = length
+            self._out_das[head] = queue.addr
+        self._mtu = _room(length)
         return head
 
+    def _empty(self, head: int) -> memoryview:
+        """Returns the bytes of a borrowed buffer."""
+        view = self._out_views[head]
+        assert view is not None
+        return view
+
     def buffer(self, token: int) -> memoryview:
-        view = self._empty[token]
-        return view[: HEADER_SIZE + _room(len(view))]
+        return self._empty(token)[: HEADER_SIZE + _room(self._out_sizes[token])]
 
     def unborrow(self, token: int) -> None:
-        self._spare.append(token)
+        self._spare[self._num_spare] = token
+        self._num_spare += 1
 
-    def _put(self, src: int, dst: int, data: Payload, length: int) -> bool:
+    def _put(self, src: int, dst: int, data: Payload) -> bool:
         """Fills a buffer and gives it to the queue, unpublished; False when there is none."""
+        if type(data) is not bytes:
+            data = as_payload(data)
+        length = len(data)
         head = self.borrow()
         if head < 0:
             return False
-        view = self._empty[head]
-        if HEADER_SIZE + length > len(view) or length > 0xFFFF:
-            self._spare.append(head)
-            raise _too_long(length, _room(len(view)))
-        del self._empty[head]
-        _fill(view, src, dst, data, length)
-        self._r2h.put(head, HEADER_SIZE + length)
-        self.num_sent += 1
-        self.bytes_sent += length
+        room = _room(self._out_sizes[head])
+        if length > room:
+            self.unborrow(head)
+            raise _too_long(length, room)
+        _write(self._empty(head), src, dst, data, length)
+        self._give(head, length)
         return True
 
+    def _give(self, head: int, length: int) -> None:
+        self._r2h.put(head, _HEADER_SIZE + length)
+        self.num_sent += 1
+        self.bytes_sent += length
+
     def try_send(self, src: int, dst: int, data: Payload) -> bool:
-        if type(data) is not bytes:
-            data = as_payload(data)
-        if self._waiting or not self._put(src, dst, data, len(data)):
+        if self._waiting or not self._put(src, dst, data):
             return False
         self._signal(self._r2h.publish(), self._r2h_id)
         return True
 
     def put_many(self, src: int, dst: int, messages: Sequence[Payload], start: int) -> int:
         at, end = start, len(messages)
-        while at < end and self._put(src, dst, messages[at], len(messages[at])):
+        while at < end and self._put(src, dst, messages[at]):
             at += 1
             self._unpublished = True
         return at
@@ -506,11 +593,8 @@ class RemoteRings(_Rings):
             self._signal(self._r2h.publish(), self._r2h_id)
 
     def put_buffer(self, token: int, src: int, dst: int, length: int) -> None:
-        view = self._empty.pop(token)
-        view[:HEADER_SIZE] = _pack(src, dst, 0, length, 0)
-        self._r2h.put(token, HEADER_SIZE + length)
-        self.num_sent += 1
-        self.bytes_sent += length
+        fill_header(self._empty(token), src, dst, length)
+        self._give(token, length)
         self._unpublished = True
 
     def want_buffer(self, wanted: bool) -> None:
