@@ -35,7 +35,6 @@ from openamp.link import (
     Crash,
     Diagnosable,
     Event,
-    Exit,
     HostPlatform,
     Kick,
     ProgramPlatform,
@@ -44,6 +43,7 @@ from openamp.memory import MemoryMap
 from openamp.resource_table import ADDR_ANY, LiveTable, ResourceTable, Trace
 from openamp.rpmsg import ADDR_ANY as RPMSG_ADDR_ANY
 from openamp.rpmsg import Bus, Endpoint, HostBus
+from openamp.rpmsg.endpoint import Callback
 from openamp.trace import TraceBuffer
 from openamp.virtio import DriverQueue
 from openamp.virtio.device import VIRTIO_RPMSG_F_NS, VirtioStatus
@@ -51,6 +51,7 @@ from openamp.virtio.device import VIRTIO_RPMSG_F_NS, VirtioStatus
 __all__ = ["TRANSITIONS", "RemoteProc", "Shutdown", "State"]
 
 _TAIL_LINES = 12
+_DRIVER_READY = VirtioStatus.ACKNOWLEDGE | VirtioStatus.DRIVER | VirtioStatus.DRIVER_OK
 
 Firmware = str | os.PathLike[str] | bytes | FirmwareImage
 
@@ -139,6 +140,7 @@ class RemoteProc:
         self._ended: RemoteError | None = None
         self._driver_ok = False
         self._outputs: list[Callable[[str, bytes], object]] = []
+        self._output_errors: list[Exception] = []  # what callbacks raised within the platform
         self._on_bus: list[Callable[[Bus], object]] = []
         self._closed = False
         if isinstance(platform, Console):
@@ -269,15 +271,17 @@ class RemoteProc:
         self._require("shutdown")
         self._state = State.STOPPED
         self._ended = None
-        self.platform.stop()
-        for bus in self._buses:
-            bus.fail(ClosedError("the remote was shut down; start it again and create the endpoint anew"))
+        try:
+            self.platform.stop()
+        finally:
+            self._fail_buses("the remote was shut down; start it again and create the endpoint anew")
         return Shutdown(self.platform)
 
     def stop(self, *, timeout: float | None = 5.0) -> None:
         """Puts the remote into reset and waits for it: `shutdown().wait()`."""
         self._require("stop")
         self.shutdown().wait(timeout=timeout)
+        _raise_first(self._take_output_errors())
 
     def recover(self) -> None:
         """Boots a crashed remote again with the same firmware."""
@@ -294,6 +298,8 @@ class RemoteProc:
                 self.stop()
         finally:
             self._closed = True
+            for bus in self._buses:
+                bus.close()
             self._buses = ()
             self._live = None
             self._traces = ()
@@ -305,7 +311,12 @@ class RemoteProc:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except Exception as failure:
+            if error is None:
+                raise
+            error.add_note(f"(then the remote's shutdown failed: {failure})")
 
     # -- talking ---------------------------------------------------------------------------------------------------
 
@@ -315,14 +326,26 @@ class RemoteProc:
         *,
         src: int = RPMSG_ADDR_ANY,
         dst: int = RPMSG_ADDR_ANY,
-        callback: Callable[..., None] | None = None,
+        callback: Callback | None = None,
+        announce: bool | None = None,
         timeout: float | None = 5.0,
+        backlog: int | None = None,
+        zero_copy: bool = False,
     ) -> Endpoint:
         """Creates an endpoint on the (first) bus; with a name and no `dst` it waits for the remote's announcement.
 
         See `Bus.create_endpoint`.
         """
-        return self.bus.create_endpoint(name, src=src, dst=dst, callback=callback, timeout=timeout)
+        return self.bus.create_endpoint(
+            name,
+            src=src,
+            dst=dst,
+            callback=callback,
+            announce=announce,
+            timeout=timeout,
+            backlog=backlog,
+            zero_copy=zero_copy,
+        )
 
     def wait(self, *, timeout: float | None = None) -> bool:
         """Lets the remote run and handles what it sends, for at most `timeout` seconds.
@@ -401,21 +424,22 @@ class RemoteProc:
         self._write_table(image)
         vdevs = [vdev for vdev in self._placement.vdevs if vdev.r2h_buffers is not None]
         self._buses = tuple(self._create_bus(vdev) for vdev in vdevs)
-        for bus in self._buses:
-            for callback in self._on_bus:
-                callback(bus)
-        notify_ids = [ring.notify_id for vdev in self._placement.vdevs for ring in vdev.vrings]
-        self._state = State.RUNNING
         try:
-            self.platform.start(image, notify_ids)
+            for bus in self._buses:
+                for callback in self._on_bus:
+                    callback(bus)
+            self._state = State.RUNNING
+            self.platform.start(image, [ring.notify_id for vdev in self._placement.vdevs for ring in vdev.vrings])
         except BaseException:
             self._state = State.STOPPED
+            self._fail_buses("the remote's start failed; start it again and create the endpoint anew")
+            self._buses = ()
+            with contextlib.suppress(OpenAMPError):
+                self.platform.stop()
             raise
         self._driver_ok = True
         if self._live is not None:
-            for live in self._live.vdevs:
-                if live.status & VirtioStatus.DRIVER:  # legacy devices know no FEATURES_OK (virtio 1.2, 3.1.2)
-                    live.status |= VirtioStatus.DRIVER_OK
+            self._set_driver_ok(self._live)
         for vdev in vdevs:
             self.platform.kick(vdev.vrings[0].notify_id)
         self._pump(0)
@@ -452,17 +476,24 @@ class RemoteProc:
                 vring.notifyid = ring.notify_id
             if placed.r2h_buffers is not None:
                 vdev.gfeatures = placed.vdev.dfeatures & VIRTIO_RPMSG_F_NS
-                vdev.status = VirtioStatus.ACKNOWLEDGE | VirtioStatus.DRIVER
+                vdev.status = _DRIVER_READY & ~VirtioStatus.DRIVER_OK
         self._live = live
         if da != section.da and self.memory.find(section.da, len(view)) is not None:
-            # Start-up code that copies its data from where it was loaded brings our answers along.
-            self.memory.write(section.da, view)
+            # Start-up code that copies its data from where it was loaded brings our answers along, whenever it does.
+            copy = bytearray(view)
+            self._set_driver_ok(LiveTable(memoryview(copy), table))
+            self.memory.write(section.da, copy)
         found: list[TraceBuffer] = []
         for entry in table.entries:
             if isinstance(entry, Trace) and self.memory.find(entry.da, entry.len) is not None and entry.len:
                 buffer = self.memory.view(entry.da, entry.len)
                 found.append(TraceBuffer(entry.name or f"trace{len(found)}", buffer))
         self._traces = tuple(found)
+
+    def _set_driver_ok(self, table: LiveTable) -> None:
+        for live, placed in zip(table.vdevs, self._placement.vdevs, strict=True):
+            if placed.r2h_buffers is not None:  # legacy devices know no FEATURES_OK (virtio 1.2, 3.1.2)
+                live.status |= _DRIVER_READY
 
     def _physical(self, da: int) -> int:
         region = self.memory.find(da)
@@ -503,38 +534,44 @@ class RemoteProc:
         """
         if self._ended is not None:
             raise self._ended
-        events = self.platform.wait(timeout)
+        pending = [bus for bus in self._buses if bus.pending]
+        events = self.platform.wait(0 if pending else timeout)
         if self._outputs:
             self._follow_traces()
-        self._handle(events)
-        return any(isinstance(event, Kick) for event in events)
-
-    def _handle(self, events: Sequence[Event]) -> None:
-        errors: list[BaseException] = []
+        errors = self._take_output_errors()
+        for bus in pending:  # its peer signals nothing before it is empty
+            _attempt(errors, bus.notified)
         for event in events:
-            if isinstance(event, Kick):
-                for bus in self._buses:
-                    try:
-                        bus.notified(event.notify_id)
-                    except Exception as error:  # a callback's error must not lose the other events
-                        errors.append(error)
-            elif isinstance(event, Crash):
-                self._end(RemoteCrashed(self._with_traces(event.report)), State.CRASHED)
-            elif isinstance(event, Exit):
-                code = "" if event.code is None else f" with status {event.code}"
-                self._end(RemoteExited(f"the remote ended by itself{code}", code=event.code), State.STOPPED)
-        if errors:
-            raise errors[0]
+            self._handle(event, errors)
+        _raise_first(errors)
+        return bool(pending) or any(isinstance(event, Kick) for event in events)
 
-    def _end(self, cause: RemoteError, state: State) -> None:
+    def _handle(self, event: Event, errors: list[Exception]) -> None:
+        if isinstance(event, Kick):
+            for bus in self._buses:
+                _attempt(errors, bus.notified, event.notify_id)
+        elif isinstance(event, Crash):
+            self._end(RemoteCrashed(self._with_traces(event.report)), State.CRASHED, errors)
+        else:
+            code = "" if event.code is None else f" with status {event.code}"
+            self._end(RemoteExited(f"the remote ended by itself{code}", code=event.code), State.STOPPED, errors)
+
+    def _end(self, cause: RemoteError, state: State, errors: list[Exception]) -> None:
         self._state, self._ended = state, cause
         with contextlib.ExitStack() as stack:
             for bus in self._buses:
                 stack.callback(bus.fail, cause)
             for bus in self._buses:
-                # What it sent before its end is still ours; a crash may have left the rings in any state.
-                with contextlib.suppress(OpenAMPError):
-                    bus.poll()
+                try:
+                    bus.poll()  # what it sent before its end is still ours
+                except OpenAMPError:
+                    pass  # a crash may have left the rings in any state
+                except Exception as error:
+                    errors.append(error)
+
+    def _fail_buses(self, why: str) -> None:
+        for bus in self._buses:
+            bus.fail(ClosedError(why))
 
     def _with_traces(self, report: CrashReport) -> CrashReport:
         tails = [buffer.text().splitlines()[-_TAIL_LINES:] for buffer in self._traces]
@@ -543,14 +580,17 @@ class RemoteProc:
 
     def _emit(self, stream: str, data: bytes) -> None:
         for callback in self._outputs:
-            callback(stream, data)
+            _attempt(self._output_errors, callback, stream, data)
+
+    def _take_output_errors(self) -> list[Exception]:
+        errors, self._output_errors = self._output_errors, []
+        return errors
 
     def _follow_traces(self) -> None:
         for buffer in self._traces:
             news = buffer.follow()
             if news:
-                for callback in self._outputs:
-                    callback(buffer.name, news)
+                self._emit(buffer.name, news)
 
     def diagnose(self) -> str:
         """Returns what is known of why nothing happens, in a sentence or two, for the text of a timeout."""
@@ -562,3 +602,19 @@ class RemoteProc:
         last = [buffer.text().splitlines()[-1:] for buffer in self._traces]
         known += [f"its trace ends with {lines[0]!r}" for lines in last if lines]
         return "; ".join(text for text in known if text)
+
+
+def _attempt(errors: list[Exception], step: Callable[..., object], *arguments: object) -> None:
+    """Does a step in which callbacks run: what they raise must not lose the steps behind it."""
+    try:
+        step(*arguments)
+    except Exception as error:
+        errors.append(error)
+
+
+def _raise_first(errors: list[Exception]) -> None:
+    if errors:
+        first, *others = errors
+        if others:
+            first.add_note(f"({len(others)} more errors followed before this one was raised)")
+        raise first

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from openamp.errors import (
     AddressError,
+    ClosedError,
     CrashReport,
     ImageError,
     PlatformError,
@@ -22,7 +23,7 @@ from openamp.link import Crash, Event, Exit, HostPlatform, Kick
 from openamp.memory import MemoryMap, Region
 from openamp.remoteproc import TRANSITIONS, RemoteProc, State
 from openamp.resource_table import ADDR_ANY, Carveout, Entry, ResourceTable, Trace, Vdev, rpmsg_table
-from openamp.rpmsg import RemoteBus
+from openamp.rpmsg import Bus, HeldBuffer, RemoteBus
 from openamp.virtio import DeviceQueue, vring_size
 
 CODE = 0x1000
@@ -422,3 +423,171 @@ def test_an_error_in_a_callback_does_not_lose_the_crash() -> None:
     assert rproc.state is State.CRASHED
     with pytest.raises(RemoteCrashed):
         rproc.wait(timeout=0)
+
+
+def test_an_output_callback_that_raises_does_not_lose_the_crash() -> None:
+    platform = FakePlatform()
+    rproc = RemoteProc(platform)
+    seen: list[bytes] = []
+
+    def fail(stream: str, data: bytes) -> None:
+        raise ValueError("in the output callback")
+
+    rproc.on_output(fail)
+    rproc.on_output(lambda stream, data: seen.append(data))
+    rproc.boot(firmware(Trace(TRACE, 0x100, name="log")))
+    platform.memory.write(TRACE, b"last words\n")
+    platform.events = [Kick(0), Crash(CrashReport("fault"))]
+    with pytest.raises(ValueError, match="in the output callback"):
+        rproc.wait(timeout=0)
+    assert rproc.state is State.CRASHED
+    assert seen == [b"last words\n"]
+    with pytest.raises(RemoteCrashed):
+        rproc.wait(timeout=0)
+
+
+def test_what_output_callbacks_raise_comes_out_of_stop() -> None:
+    class Talker(FakePlatform):
+        """Says goodbye when it is stopped."""
+
+        output: Callable[[str, bytes], None]
+
+        def on_output(self, callback: Callable[[str, bytes], None]) -> None:
+            self.output = callback
+
+        def stop(self) -> None:
+            self.output("uart", b"bye")
+            super().stop()
+
+    platform = Talker()
+    rproc = RemoteProc(platform)
+
+    def fail(stream: str, data: bytes) -> None:
+        raise ValueError(data.decode())
+
+    rproc.on_output(fail)
+    rproc.boot(firmware())
+    with pytest.raises(ValueError, match="bye"):
+        rproc.stop()
+    assert platform.calls[-1] == "stop"
+    assert rproc.state is State.STOPPED
+
+
+def flood(rproc: RemoteProc, platform: FakePlatform) -> list[int]:
+    """The remote answers within the host's callback, 1000 times: more than one turn takes in."""
+    theirs = remote_bus(platform).create_endpoint()
+    left = [1000]
+
+    def received(endpoint: object, data: object, src: int) -> None:
+        if left[0]:
+            left[0] -= 1
+            theirs.try_send_to(b"again", ours.src)
+
+    ours = rproc.buses[0].create_endpoint(src=60, callback=received)
+    theirs.try_send_to(b"first", ours.src)
+    return left
+
+
+def test_what_one_wait_leaves_behind_the_next_one_takes() -> None:
+    platform = FakePlatform()
+    rproc = RemoteProc(platform)
+    rproc.boot(firmware())
+    left = flood(rproc, platform)
+    while left[0]:
+        assert rproc.wait(timeout=0)
+
+
+def test_a_wait_on_one_bus_does_not_leave_behind_what_is_on_another() -> None:
+    (vdev,) = rpmsg_table(num=8, align=16).entries
+    platform = FakePlatform()
+    rproc = RemoteProc(platform)
+    rproc.boot(firmware(table=ResourceTable((vdev, vdev))))
+    left = flood(rproc, platform)
+    other = rproc.buses[1].create_endpoint(src=50, dst=51)
+    for _ in range(100):
+        with pytest.raises(TimeoutExpired):
+            other.receive(timeout=0)
+    assert left == [0]
+
+
+def test_the_blocks_own_exception_survives_a_shutdown_that_fails() -> None:
+    platform = FakePlatform()
+    with pytest.raises(KeyError) as caught, RemoteProc(platform) as rproc:
+        rproc.boot(firmware())
+        platform.joins = False
+        raise KeyError("of the block")
+    assert "shutdown failed: the remote is not in reset" in caught.value.__notes__[0]
+    assert platform.calls[-1] == "close"
+
+
+def test_a_shutdown_that_fails_is_raised_by_the_block() -> None:
+    platform = FakePlatform()
+    with pytest.raises(TimeoutExpired, match="not in reset"), RemoteProc(platform) as rproc:
+        rproc.boot(firmware())
+        platform.joins = False
+    assert platform.calls[-1] == "close"
+
+
+def test_a_start_that_fails_leaves_the_remote_stopped_and_can_be_repeated() -> None:
+    platform = FakePlatform()
+    rproc = RemoteProc(platform)
+    buses: list[Bus] = []
+
+    @rproc.on_bus
+    def once(bus: Bus) -> None:
+        buses.append(bus)
+        if len(buses) == 1:
+            raise ValueError("in on_bus")
+
+    with pytest.raises(ValueError, match="in on_bus"):
+        rproc.boot(firmware())
+    assert rproc.state is State.STOPPED
+    assert rproc.buses == ()
+    assert platform.calls[-1] == "stop"
+    with pytest.raises(ClosedError, match="start failed"):
+        buses[0].poll()
+    rproc.start()
+    assert rproc.bus is buses[1]
+
+
+def test_driver_ok_reaches_firmware_whose_start_up_code_clears_the_status() -> None:
+    class Clearing(FakePlatform):
+        """Its firmware writes its own status byte over ours."""
+
+        def start(self, image: FirmwareImage, notify_ids: Sequence[int]) -> None:
+            super().start(image, notify_ids)
+            status = self.memory.view(TABLE, 0x800)
+            status[ResourceTable.parse(status).offsets[0] + 24] = 0
+
+    platform = Clearing()
+    RemoteProc(platform).boot(firmware())
+    assert live_vdev(platform).status == 7
+
+
+def test_driver_ok_reaches_firmware_that_copies_its_table_late() -> None:
+    platform = FakePlatform()
+    data = rpmsg_table(num=8, align=16).build()
+    image = FirmwareImage(
+        name="copied.elf",
+        segments=(Segment(da=TABLE, size=len(data), data=data, va=0x4000, name="data"),),
+        resource_table=TableSection(data=data, da=TABLE, section_address=0x4000),
+    )
+    RemoteProc(platform).boot(image)
+    loaded = platform.memory.read(TABLE, len(data))
+    assert ResourceTable.parse(loaded).vdevs[0].status == 7
+
+
+def test_endpoints_have_all_options_of_the_bus() -> None:
+    platform = FakePlatform()
+    rproc = RemoteProc(platform)
+    rproc.boot(firmware())
+    held: list[object] = []
+    ours = rproc.create_endpoint(
+        "svc", src=60, dst=61, announce=True, backlog=3, zero_copy=True, callback=lambda e, data, src: held.append(data)
+    )
+    remote = remote_bus(platform)
+    remote.create_endpoint(src=61, dst=60).send(b"x")
+    assert rproc.wait(timeout=0)
+    assert isinstance(held[0], HeldBuffer)
+    remote.poll()
+    assert [channel.dst for channel in remote.channels] == [ours.src]
