@@ -1,4 +1,4 @@
-"""Instructions a second of an emulated Cortex-M4, beside qemu-system-arm on the same image, and what an interrupt costs.
+"""Instructions a second of an emulated Cortex-M4, beside qemu-system-arm, and what an interrupt costs.
 
 python benchmarks/emulated_core.py [REPEATS]
 

@@ -37,9 +37,11 @@ from openamp.errors import BoardError
 from openamp.memory import MemoryMap
 from openamp.platforms.emulated.counter import NEVER, BlockCounter
 from openamp.platforms.emulated.engine import (
+    ACCESS,
     FILL,
     FILL_FETCH,
     FILL_WRITE,
+    HOOK_ACCESS,
     HOOK_INTERRUPT,
     HOOK_TLB_FILL,
     INTERRUPT,
@@ -199,6 +201,8 @@ class Core(ABC):
         self._stop_requested = False
         self._trap = NO_TRAP
         self._missed: tuple[int, Access] | None = None
+        self._probed_page: int | None = None
+        self._probed: int | None = None
         self._error: BaseException | None = None
         self._keep: list[object] = []
         self._pages: dict[int, int] = {}
@@ -208,10 +212,13 @@ class Core(ABC):
         self._counter = BlockCounter(engine, riscv=8 * width if riscv else 0, code=code, plain=config.plain_counter)
         self._state = self._counter.state
         self._map_devices((*devices, *config.mmio))
+        self._probe = self._map_probe()
+        self._on_access = ACCESS(self._accessed)
         engine.hook(HOOK_TLB_FILL, FILL(self._fill))
         engine.hook(HOOK_INTERRUPT, INTERRUPT(self._interrupt))
         self._pc_batch = RegisterBatch(self._handle, (pc,), width)
-        engine.save()
+        self._after_reset = engine.snapshot()
+        self._at_fault = engine.snapshot()
 
     # -- building ----------------------------------------------------------------------------------------------
 
@@ -290,6 +297,20 @@ class Core(ABC):
 
         return read, write
 
+    def _map_probe(self) -> int:
+        """Maps a page that the firmware cannot reach, for `_exact_address`."""
+        free = next(page for page in range(0xFFFF_E000, 0, -PAGE) if page not in self._pages)
+
+        def read(_engine: int, _offset: int, _size: int, _data: object) -> int:
+            self._engine.stop()
+            return 0
+
+        def write(_engine: int, _offset: int, _size: int, _value: int, _data: object) -> None:
+            self._engine.stop()
+
+        self._engine.map_device(free, PAGE, read, write)
+        return free
+
     # -- called by the engine ----------------------------------------------------------------------------------
 
     def _fill(self, _engine: int, address: int, kind: int, result: Any, _data: object) -> bool:
@@ -299,6 +320,8 @@ class Core(ABC):
         fetch makes a page one of them. From then on the engine watches it for rewritten code, by any alias.
         """
         home = self._pages.get(address & -PAGE)
+        if home is None and self._probed_page == address & -self._engine.page_size:
+            home = self._probe
         if home is None:
             access = Access.WRITE if kind == FILL_WRITE else Access.FETCH if kind == FILL_FETCH else Access.READ
             self._missed = (address, access)
@@ -420,6 +443,35 @@ class Core(ABC):
         elif status:
             self._invalid()
 
+    def _exact_address(self, address: int) -> int:
+        """Returns the address that the instruction at `self._pc` accesses in vain.
+
+        The engine tells only the page. So the instruction runs again with a probe in the place of what is missing,
+        and then all registers are put back.
+        """
+        engine, state = self._engine, self._state
+        kept = state.count, state.block, state.size, state.num_conditions
+        state.limit, state.num_conditions = state.count + 1, 0
+        engine.save(self._at_fault)
+        self._probed = None
+        self._probed_page = address & -engine.page_size
+        hook = engine.hook(HOOK_ACCESS, self._on_access)
+        engine.start(self._pc | self._entry_bit)
+        engine.unhook(hook)
+        state.limit = 0
+        engine.start(self._pc | self._entry_bit)  # only the end of a run makes the engine drop the hook
+        self._probed_page = None
+        engine.restore(self._at_fault)
+        engine.flush_code()  # what was translated meanwhile calls the hook
+        state.count, state.block, state.size, state.num_conditions = kept
+        state.limit = 0
+        return address if self._probed is None else address & -PAGE | self._probed
+
+    def _accessed(self, _engine: int, _kind: int, address: int, _size: int, _value: int, _data: object) -> None:
+        """Notes the first access to the probe."""
+        if self._probed is None and address & -PAGE == self._probe:
+            self._probed = address - self._probe
+
     def _reconsider(self) -> None:
         """Makes the engine stop before the next block, for another `_service`."""
         self._state.limit = 0
@@ -432,7 +484,7 @@ class Core(ABC):
 
     def _reset(self) -> None:
         """The common part of `reset`."""
-        self._engine.restore()
+        self._engine.restore(self._after_reset)
         self.flush_code()
         self.fault = None
         self.asleep = False

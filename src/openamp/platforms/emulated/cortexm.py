@@ -457,6 +457,7 @@ class CortexM(Core):
             else:
                 self._fault(Cfsr.IACCVIOL if no_execute(address) else Cfsr.IBUSERR)
             return
+        address = self._exact_address(address)
         if self.scs.ccr & BFHFNMIGN and not self.model.baseline:
             state = self._privileged_state()
             if self.nvic.limit(*state[MASKS_AT:]) < 0:  # such handlers may probe for devices (B1.5.14)
