@@ -175,6 +175,7 @@ BROKEN = {
     "name twice": (change('name = "shm"', 'name = "ram"'), '"ram" is used twice'),
     "uart type": (GOOD + '[[uart]]\nname="u"\ntype="8250"\nbase=0x5000_0000\n', r"uart\[u\]\.type = '8250'.*16550"),
     "uart table": (GOOD + '[uart]\nname="u"\n', r"write \[\[uart\]\]"),
+    "stream": (GOOD + '[[uart]]\nname="semihosting"\ntype="pl011"\nbase=0x5000_0000\n', "semihosting console"),
     "stride": (GOOD + '[[uart]]\nname="u"\ntype="pl011"\nbase=0x5000_0000\nstride=4\n', "only a 16550"),
     "interrupts on arm": (GOOD + "[interrupts]\nclint=0\nplic=0\n", "NVIC"),
     "riscv without interrupts": (RISCV[: RISCV.index("[interrupts]")], '"interrupts" is missing'),

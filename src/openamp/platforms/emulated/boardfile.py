@@ -47,6 +47,7 @@ CLINT_SIZE = 0x10000
 PLIC_SIZE = 0x400000
 UART_TYPES = ("16550", "stm32-usart", "pl011", "cmsdk")
 PERIPHERAL_TYPES = ("registers", "hsem", "stm32-timer")
+SEMIHOSTING = "semihosting"
 _PRIVATE_BUS = (0xE0000000, 0xE0100000)
 
 
@@ -405,6 +406,8 @@ def _check_ranges(where: str, board: Board) -> None:
                     f"{where}: {second.label} at {second.start:#x}..{second.end:#x} overlaps {first.label} at "
                     f"{first.start:#x}..{first.end:#x}; give one of them another address or size"
                 )
+    if any(u.name == SEMIHOSTING for u in board.uarts):
+        raise BoardError(f'{where}: uart "{SEMIHOSTING}": the semihosting console has that name; take another')
     names = [m.name for m in board.memory] + [u.name for u in board.uarts] + [p.name for p in board.peripherals]
     for name in names:
         if names.count(name) > 1:

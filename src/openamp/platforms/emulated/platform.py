@@ -48,6 +48,9 @@ __all__ = ["EmulatedPlatform", "EmulationStatistics"]
 FIRST_SLICE = 50_000
 SHORTEST_SLICE = 4_000
 LONGEST_SLICE = 64_000
+LONGEST_PLAIN_SLICE = 8_000
+"""The same with the counter in Python, which takes a microsecond for each block of instructions."""
+
 LATE = 0.05
 """Seconds by which virtual timers may lag before the lost time is given up."""
 
@@ -115,6 +118,7 @@ class EmulatedPlatform:
         self._closed = False
         self._events: deque[Event] = deque()
         self._slice = SHORTEST_SLICE
+        self._longest_slice = LONGEST_SLICE
         self._anchor = (0.0, 0)  # a moment and the cycle that belongs to it
         self._run_lock = threading.RLock()  # held by the thread that executes
         self._wake = threading.Condition(threading.Lock())
@@ -123,6 +127,7 @@ class EmulatedPlatform:
         self._undelivered: deque[tuple[str, bytes]] = deque()
         self._stopping = False
         self._reset_asked = False
+        self._holds_interrupt = False
         self._interrupted = False
         self._in_slice = False
         self._channels: dict[int, int] = {}  # the set of channels of a notify id
@@ -189,16 +194,16 @@ class EmulatedPlatform:
             self._running = True
             self._slice = SHORTEST_SLICE
             self._anchor = (time.monotonic(), 0)
-            held = self._hold_interrupt()
+            held = self._holds_interrupt
             try:
+                self._hold_interrupt()
                 self._execute(core, FIRST_SLICE)
                 self._deliver()
             except BaseException:
                 self._running = False
                 raise
             finally:
-                if held:
-                    _signals.signal(_SIGINT, signal.default_int_handler)
+                self._release_interrupt(held)
             with self._wake:
                 self._wake.notify_all()
 
@@ -235,6 +240,9 @@ class EmulatedPlatform:
 
     def _create_core(self, machine: Machine) -> Core:
         core = create_core(machine)
+        from openamp.platforms.emulated.counter import implementation
+
+        self._longest_slice = LONGEST_SLICE if implementation == "compiled" else LONGEST_PLAIN_SLICE
         machine.install(core)
         core.on_reset = self._reset_requested
         return core
@@ -318,12 +326,12 @@ class EmulatedPlatform:
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self._run_lock.acquire(timeout=-1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)):
             return ()
-        held = self._hold_interrupt()
+        held = self._holds_interrupt
         try:
+            self._hold_interrupt()
             return self._wait(deadline)
         finally:
-            if held:
-                _signals.signal(_SIGINT, signal.default_int_handler)
+            self._release_interrupt(held)
             self._run_lock.release()
 
     def _wait(self, deadline: float | None) -> Sequence[Event]:
@@ -349,7 +357,7 @@ class EmulatedPlatform:
             if self._events or not self._running or self._stopping:
                 continue
             if not core.asleep:
-                self._slice = min(2 * self._slice, LONGEST_SLICE)
+                self._slice = min(2 * self._slice, self._longest_slice)
                 if deadline is not None and time.monotonic() >= deadline:
                     return ()
             elif not self._idle(core, deadline):
@@ -439,7 +447,8 @@ class EmulatedPlatform:
         due = self._machine.timer_due()
         if due is None:
             return cycles
-        return due - core.cycles if cycles is None else min(cycles, due - core.cycles)
+        left = max(due - core.cycles, 0)
+        return left if cycles is None else min(cycles, left)
 
     def _sleep(self, deadline: float | None) -> bool:
         """Waits without CPU until the host or another thread wants something; returns False when the time passed."""
@@ -457,14 +466,19 @@ class EmulatedPlatform:
 
     # -- Ctrl-C --------------------------------------------------------------------------------------------------
 
-    def _hold_interrupt(self) -> bool:
+    def _hold_interrupt(self) -> None:
         """Makes Ctrl-C end the wait between two slices, never in the middle of one, which would break the core."""
         if threading.get_ident() != threading.main_thread().ident:
-            return False
-        if _signals.getsignal(_SIGINT) is not signal.default_int_handler:
-            return False  # the program has a handler of its own
-        _signals.signal(_SIGINT, self._on_interrupt)
-        return True
+            return
+        if _signals.getsignal(_SIGINT) is signal.default_int_handler:  # else the program has a handler of its own
+            self._holds_interrupt = True
+            _signals.signal(_SIGINT, self._on_interrupt)
+
+    def _release_interrupt(self, held_before: bool) -> None:
+        """Undoes `_hold_interrupt`, but not that of an outer call."""
+        if self._holds_interrupt and not held_before:
+            _signals.signal(_SIGINT, signal.default_int_handler)
+            self._holds_interrupt = False
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         core = self._machine.core
