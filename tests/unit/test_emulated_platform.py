@@ -308,15 +308,24 @@ def test_stop_ends_a_busy_core_that_another_thread_runs() -> None:
 
 
 def test_only_one_thread_runs_the_core_and_the_other_keeps_its_deadline() -> None:
-    platform = Bench(spin)
+    running = threading.Event()
+
+    def firmware(core: FakeCore, budget: int) -> Stop:
+        running.set()
+        return Stop.BUDGET
+
+    platform = Bench(firmware)
     platform.boot()
-    thread = threading.Thread(target=platform.wait, args=(0.2,))
+    running.clear()
+    thread = threading.Thread(target=platform.wait, args=(None,))
     thread.start()
-    time.sleep(0)
+    running.wait(5)
     begin = time.monotonic()
     assert platform.wait(0.02) == ()
-    assert time.monotonic() - begin < 0.18
-    thread.join()
+    assert 0.02 <= time.monotonic() - begin < 2
+    platform.stop()
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_an_own_timer_is_slept_up_to() -> None:
