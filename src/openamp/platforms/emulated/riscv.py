@@ -13,6 +13,7 @@ Misaligned loads and stores work, as on QEMU; misaligned atomics trap. Physical 
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from types import MappingProxyType
 
@@ -36,7 +37,7 @@ from openamp.platforms.emulated.csr import (
     USER,
     CsrFile,
 )
-from openamp.platforms.emulated.engine import BLOCK
+from openamp.platforms.emulated.engine import BLOCK, quick_function
 from openamp.platforms.emulated.plic import Plic
 from openamp.platforms.emulated.rvdecode import (
     Trouble,
@@ -108,6 +109,7 @@ class RiscV(Core):
         self._decoded: dict[int, tuple[int, int, int, int, int]] = {}
         self._here = (0, 0, memoryview(b""))
         self._hooked: set[int] = set()
+        self._on_suspect = BLOCK(self._before_suspect)
         self._watch = TrapWatch()
         self.csr = CsrFile(self, xlen=self._xlen, hart_id=config.core_id)
         self._csrs = self.csr.table
@@ -132,16 +134,25 @@ class RiscV(Core):
         self._connect_registers()
 
     def _connect_registers(self) -> None:
-        """Prepares the calls that move registers; untyped ones of our own cost a third of the binding's."""
+        """Prepares the calls that move registers."""
+        self._read_register, self._write_register = quick_function("uc_reg_read"), quick_function("uc_reg_write")
+        self._value: ctypes.c_uint32 | ctypes.c_uint64 = ctypes.c_uint64() if self._xlen == 64 else ctypes.c_uint32()
+        self._transfer = ctypes.c_void_p(self._handle), ctypes.c_void_p(ctypes.addressof(self._value))
         width = self._xlen // 8
         self._general = RegisterBatch(self._handle, [rv.UC_RISCV_REG_X0 + n for n in range(32)], width)
         self._floats = RegisterBatch(self._handle, [rv.UC_RISCV_REG_F0 + n for n in range(32)], 8)
 
     def _get(self, register: int) -> int:
-        return self._engine.read(register)
+        """Returns one of the engine's registers."""
+        handle, at = self._transfer
+        self._read_register(handle, register, at)
+        return self._value.value
 
     def _put(self, register: int, value: int) -> None:
-        self._engine.write(register, value)
+        """Sets one of the engine's registers."""
+        handle, at = self._transfer
+        self._value.value = value
+        self._write_register(handle, register, at)
 
     # -- what the platform uses --------------------------------------------------------------------------------
 
@@ -231,7 +242,7 @@ class RiscV(Core):
     def _interrupt(self, _engine: int, number: int, _data: object) -> None:
         """Executes what the engine refused and lets it go on; stops it only where the firmware cannot go on."""
         try:
-            pc = self._engine.read(PC) - 4 & self._mask
+            pc = self._get(PC) - 4 & self._mask
             self._charge()
             if number == ILLEGAL:
                 word = self._fetch(pc)
@@ -243,7 +254,7 @@ class RiscV(Core):
         except BaseException as error:
             self._failed(error)
         if self.fault is None and self._error is None:
-            self._engine.write(PC, self._pc)
+            self._put(PC, self._pc)
         else:
             self._trap = HANDLED
             self._engine.stop()
@@ -305,7 +316,7 @@ class RiscV(Core):
             trouble = find_trouble(instruction_bits(word), wide=self._xlen == 64)
             if trouble is not None and self._concerned(trouble) and start not in self._hooked:
                 self._hooked.add(start)
-                self._engine.hook(uc.UC_HOOK_CODE, BLOCK(self._before_suspect), first=start, last=start)
+                self._engine.hook(uc.UC_HOOK_CODE, self._on_suspect, first=start, last=start)
                 self._engine.forget_code(start, step)
             start += step
 
@@ -378,7 +389,7 @@ class RiscV(Core):
 
     def _halted(self) -> None:
         csr = self.csr
-        self._pc = self._engine.read(PC)  # a wait does not end its block
+        self._pc = self._get(PC)  # a wait does not end its block
         if csr.privilege == USER and csr.mstatus & TW:
             self._pc -= 4
             self._raise(ILLEGAL, WFI)
