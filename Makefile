@@ -28,6 +28,6 @@ clean:
 
 # The environment is made anew when what it is made from has changed; the extension is built in place.
 $(STAMP): pyproject.toml scripts/make-venv $(wildcard src/openamp/*/*.pxd) src/openamp/virtio/virtqueue.py \
-		src/openamp/platforms/emulated/_counter.pyx
+		src/openamp/rpmsg/rings.py src/openamp/platforms/emulated/_counter.pyx
 	scripts/make-venv $(VENV)
 	touch $@

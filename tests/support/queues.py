@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import struct
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import ModuleType
 from typing import cast
 
-import openamp.virtio
 from openamp.virtio import virtqueue
 from openamp.virtio.device import split_ring, vring_size
 from openamp.virtio.virtqueue import DeviceQueue, DriverQueue
+from support.forms import plain
 
 NEXT, WRITE, INDIRECT = 1, 2, 4
 SUPPRESS = 1
 
 
-def _plain() -> ModuleType:
-    """The queues from their source, whatever the import system would choose."""
-    if not virtqueue.COMPILED:
-        return virtqueue
-    name = "openamp.virtio.virtqueue_from_source"
-    path = str(Path(openamp.virtio.__file__).with_name("virtqueue.py"))
-    spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert not module.COMPILED
-    return module
-
-
-PLAIN = _plain()
-FORMS = {"plain": PLAIN, **({"compiled": virtqueue} if virtqueue.COMPILED else {})}
+FORMS = {"plain": plain("openamp.virtio.virtqueue"), **({"compiled": virtqueue} if virtqueue.COMPILED else {})}
 """By name: each form of the module that runs here."""
 
 PAIRS = {f"{a}-{b}": (FORMS[a], FORMS[b]) for a in FORMS for b in FORMS}
