@@ -17,17 +17,26 @@ last (or of the one with the same `name`); in the host's own thread, its callbac
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from openamp.errors import ClosedError, CrashReport, HostShutdown, PlatformError, TimeoutExpired
+from openamp.errors import (
+    ClosedError,
+    CrashReport,
+    HostShutdown,
+    PlatformError,
+    ResourceTableError,
+    TimeoutExpired,
+)
 from openamp.firmware import FirmwareImage, Segment, SegmentFlags, TableSection
 from openamp.link import Crash, Event, Exit, Kick
 from openamp.memory import MemoryMap, Region, SharedMemory
-from openamp.resource_table import rpmsg_table
+from openamp.resource_table import ADDR_ANY, Carveout, ResourceTable, Vdev, rpmsg_table
+from openamp.virtio.device import vring_size
 
 __all__ = ["LoopbackPlatform", "LoopbackRemote"]
 
@@ -40,7 +49,7 @@ class _Side:
     def __init__(self, condition: threading.Condition) -> None:
         self.condition = condition
         self.events: deque[Event] = deque()
-        self.ended = False
+        self.ended = False  # nothing comes any more
         self.service: Callable[[], object] | None = None
         self.service_thread = 0
 
@@ -51,21 +60,32 @@ class _Side:
                 self.ended = not isinstance(event, Kick)
             self.condition.notify_all()
 
+    def end(self) -> None:
+        """Lets nothing come any more and wakes whoever waits."""
+        with self.condition:
+            self.events.clear()
+            self.ended = True
+            self.condition.notify_all()
+
     def take(self, timeout: float | None, peer: _Side) -> list[Event]:
         deadline = None if timeout is None else time.monotonic() + timeout
+        served = False
         while True:
-            if not self.events and peer.events and peer.service and peer.service_thread == threading.get_ident():
-                peer.service()
             with self.condition:
                 if self.events:
                     taken = list(self.events)
                     self.events.clear()
                     return taken
                 left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
+                over = self.ended or (left is not None and left <= 0)
+                service = peer.service if peer.events and peer.service_thread == threading.get_ident() else None
+                if over and (served or service is None):
                     return []
-                if not (peer.events and peer.service_thread == threading.get_ident()):
+                if service is None:
                     self.condition.wait(left)
+            if service is not None:
+                service()
+                served = True
 
 
 class LoopbackRemote:
@@ -77,6 +97,11 @@ class LoopbackRemote:
         condition = threading.Condition()
         self._mine = _Side(condition)
         self._host = _Side(condition)
+
+    @property
+    def is_served(self) -> bool:
+        """`openamp.serve` has made a bus on this link."""
+        return self._mine.service is not None
 
     def kick(self, notify_id: int) -> None:
         """Signals the host."""
@@ -117,6 +142,7 @@ class LoopbackPlatform:
         self.memory = MemoryMap([Region("shared", 0x10000000, self._shared.view, pool=True)])
         self._program = remote
         self._name = name
+        self._added: list[Region] = []
         self._link: LoopbackRemote | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -136,15 +162,29 @@ class LoopbackPlatform:
         )
 
     def prepare(self, image: FirmwareImage) -> None:
-        """Adds memory for the image's segments; any machine fits, since the program is ours."""
-        for segment in image.segments:
-            if segment.size and self.memory.find(segment.da, segment.size) is None:
-                if segment.size > _LIMIT:
-                    raise PlatformError(
-                        f"segment {segment.name} of {image.name} has {segment.size:#x} bytes; loopback memory "
-                        f"grows to {_LIMIT:#x}"
-                    )
-                self.memory.add(Region(f"segment {segment.name}", segment.da, memoryview(bytearray(segment.size))))
+        """Makes all memory zero, and adds some for what the image wants at addresses of its own.
+
+        Any machine fits, since the program is ours.
+
+        Raises:
+            PlatformError: when the image wants too much memory.
+        """
+        if self._closed:
+            raise ClosedError("this loopback platform was closed; open another one")
+        for region in self._added:
+            self.memory.remove(region)
+        self._added = []
+        (shared,) = self.memory
+        shared.data[:] = bytes(shared.size)
+        total = 0
+        for start, end, name in _without(shared, sorted(_wanted(image))):
+            total += end - start
+            if total > _LIMIT:
+                raise PlatformError(
+                    f"{name} of {image.name} at {start:#x}..{end:#x} makes {total:#x} bytes of memory besides the "
+                    f"shared one; loopback has {_LIMIT:#x} at most: load a smaller image"
+                )
+            self._added.append(self.memory.add(Region(name, start, memoryview(bytearray(end - start)))))
 
     def start(self, image: FirmwareImage, notify_ids: Sequence[int]) -> None:
         """Starts the remote's program, or lets `openamp.serve("loopback")` find us."""
@@ -167,6 +207,8 @@ class LoopbackPlatform:
             result = program(link)
         except HostShutdown:
             link._host.put(Exit(None))
+        except SystemExit as end:
+            link._host.put(Exit(end.code if isinstance(end.code, int) else int(end.code is not None)))
         except BaseException as error:
             last = traceback.extract_tb(error.__traceback__)[-1]
             report = CrashReport(
@@ -179,27 +221,30 @@ class LoopbackPlatform:
             link._host.put(Exit(result if isinstance(result, int) else 0))
 
     def stop(self) -> None:
-        """Tells the remote that the host ends it: its next call raises HostShutdown."""
-        if self._link is not None:
-            self._link._mine.put(Exit())
-            self._link = None
+        """Tells the remote that the host ends it: its next call raises HostShutdown. Ends waits of other threads."""
+        link, self._link = self._link, None
+        if link is not None:
+            link._mine.put(Exit())
+            link._host.end()
         with _hosts_changed:
             if _hosts.get(self._name) is self:
                 del _hosts[self._name]
 
     def join(self, timeout: float | None) -> bool:
         """Waits for the end of the remote's thread; a program that never calls the link cannot be ended."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
-            if self._thread.is_alive():
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+            if thread.is_alive():
                 return False
         self._thread = None
         return True
 
     def kick(self, notify_id: int) -> None:
         """Signals the remote."""
-        if self._link is not None:
-            self._link._mine.put(Kick(notify_id))
+        link = self._link
+        if link is not None:
+            link._mine.put(Kick(notify_id))
 
     def wait(self, timeout: float | None) -> Sequence[Event]:
         """Waits for the remote's signals; see `Link.wait`."""
@@ -210,8 +255,9 @@ class LoopbackPlatform:
 
     def diagnose(self) -> str:
         """Says whether there is a remote at all."""
+        link = self._link
         if self._program is None:
-            if self._link is not None and self._link._mine.service is None:
+            if link is not None and not link.is_served:
                 return "nobody serves this loopback yet: call openamp.serve('loopback') or give open() a remote="
             return ""
         alive = self._thread is not None and self._thread.is_alive()
@@ -232,14 +278,53 @@ def remote_end(*, name: str = "", timeout: float | None = None) -> LoopbackRemot
         TimeoutExpired: when none does within `timeout` seconds.
     """
     with _hosts_changed:
-        if not _hosts_changed.wait_for(lambda: name in _hosts or (not name and bool(_hosts)), timeout):
-            raise TimeoutExpired(
-                f"no loopback host{f' named {name!r}' if name else ''} was started within {timeout} s; call "
-                f"openamp.open('loopback').boot() in this process",
-                timeout=timeout,
-            )
-        host = _hosts[name] if name in _hosts else next(reversed(_hosts.values()))
-        link = host._link
+        link = _hosts_changed.wait_for(lambda: _unserved(name), timeout)
     if link is None:
-        raise ClosedError("the loopback host has just stopped; start it again")
+        raise TimeoutExpired(
+            f"no loopback host{f' named {name!r}' if name else ''} that nobody serves yet was started within "
+            f"{timeout} s; call openamp.open('loopback').boot() in this process",
+            timeout=timeout,
+        )
     return link
+
+
+def _unserved(name: str) -> LoopbackRemote | None:
+    """Returns the link of the host with this name, or without one of any: the last that was started."""
+    for host in [_hosts[name]] if name in _hosts else [] if name else [*reversed(_hosts.values())]:
+        link = host._link
+        if link is not None and not link.is_served:
+            return link
+    return None
+
+
+def _wanted(image: FirmwareImage) -> Iterator[tuple[int, int, str]]:
+    """Yields start, end and name of what an image has at addresses of its own."""
+    for segment in image.segments:
+        yield segment.da, segment.end, f"segment {segment.name}"
+    if image.resource_table is None:
+        return
+    section = image.resource_table
+    yield section.da, section.da + len(section.data), "the resource table"
+    for entry in ResourceTable.parse(section.data, image.byte_order).entries:
+        if isinstance(entry, Carveout) and entry.da != ADDR_ANY:
+            yield entry.da, entry.da + entry.len, f"carve-out {entry.name!r}"
+        elif isinstance(entry, Vdev):
+            for ring in entry.vrings:
+                if ring.da not in (0, ADDR_ANY):
+                    with contextlib.suppress(ResourceTableError):  # what is wrong with it is said when it is placed
+                        yield ring.da, ring.da + vring_size(ring.num, ring.align), "a vring"
+
+
+def _without(region: Region, wanted: Iterable[tuple[int, int, str]]) -> Iterator[tuple[int, int, str]]:
+    """Joins sorted ranges that touch each other, and yields those parts of them that lie outside a region."""
+    joined: list[tuple[int, int, str]] = []
+    for start, end, name in wanted:
+        if joined and start <= joined[-1][1]:
+            first, last, named = joined.pop()
+            joined.append((first, max(last, end), named))
+        elif start < end:
+            joined.append((start, end, name))
+    for start, end, name in joined:
+        for first, last in ((start, min(end, region.da)), (max(start, region.end), end)):
+            if first < last:
+                yield first, last, name
