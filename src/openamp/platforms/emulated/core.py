@@ -265,6 +265,7 @@ class Core(ABC):
         for start, end, here in runs:
             self._engine.map_device(start, end - start, *self._device_access(start, here))
         self._pages.update((page, page) for page in by_page)
+        self._device_pages = frozenset(by_page)
 
     def _device_access(
         self, base: int, devices: Sequence[Mmio]
@@ -322,7 +323,7 @@ class Core(ABC):
         home = self._pages.get(address & -PAGE)
         if home is None and self._probed_page == address & -self._engine.page_size:
             home = self._probe
-        if home is None:
+        if home is None or (kind == FILL_FETCH and home in self._device_pages):
             access = Access.WRITE if kind == FILL_WRITE else Access.FETCH if kind == FILL_FETCH else Access.READ
             self._missed = (address, access)
             return False

@@ -17,17 +17,36 @@ UNALIGN_TRP, faults of unaligned LDM/LDRD, NOCP of a disabled CPACR, and the sta
 from __future__ import annotations
 
 import dataclasses
-import struct
 from types import MappingProxyType
 from typing import Any
 
-from unicorn import arm_const as arm
-from unicorn import unicorn_const as uc
-
 from openamp.errors import BoardError
-from openamp.memory import MemoryMap
-from openamp.platforms.emulated.core import HANDLED, NEVER, Access, Core, CoreConfig, Fault, RegisterBatch, Stop
+from openamp.platforms.emulated.core import HANDLED, NEVER, Access, CoreConfig, Fault, Stop
 from openamp.platforms.emulated.engine import FILL_FETCH
+from openamp.platforms.emulated.exceptions import (
+    BASEPRI,
+    CONTROL,
+    CONTROL_AT,
+    CPSR,
+    EXC_RETURN_MIN,
+    EXCEPTION,
+    FAULTMASK,
+    IT_STATE,
+    LR,
+    MASK32,
+    MASKS_AT,
+    NPRIV,
+    PC,
+    PC_AT,
+    PRIMASK,
+    REGISTERS,
+    SET_XPSR,
+    SP,
+    SPSEL,
+    XPSR,
+    ExceptionModel,
+    T,
+)
 from openamp.platforms.emulated.faults import (
     CFSR_BITS,
     FAULT_OF,
@@ -40,40 +59,18 @@ from openamp.platforms.emulated.faults import (
     no_execute,
 )
 from openamp.platforms.emulated.nvic import (
-    BUS_FAULT,
     FIRST_IRQ,
     HARD_FAULT,
     LOWEST,
-    NMI,
     SVCALL,
     SYSTICK,
-    Nvic,
     exception_name,
 )
 from openamp.platforms.emulated.scs import (
-    ASPEN,
     BFHFNMIGN,
-    LSPACT,
-    LSPEN,
-    MODELS,
-    NONBASETHRDENA,
-    SLEEPONEXIT,
-    STKALIGN,
-    PrivateBus,
-    SystemControl,
 )
-from openamp.platforms.emulated.systick import SysTick
 
 __all__ = ["CortexM"]
-
-CPUS = {
-    "cortex-m0": arm.UC_CPU_ARM_CORTEX_M0,
-    "cortex-m0plus": arm.UC_CPU_ARM_CORTEX_M0,
-    "cortex-m3": arm.UC_CPU_ARM_CORTEX_M3,
-    "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4,
-    "cortex-m7": arm.UC_CPU_ARM_CORTEX_M7,
-    "cortex-m33": arm.UC_CPU_ARM_CORTEX_M33,
-}
 
 # The engine's own exception numbers.
 TRAP_SVC, TRAP_ALIGNMENT, TRAP_BREAKPOINT, TRAP_EXCEPTION_RETURN = 2, 4, 7, 8
@@ -86,40 +83,6 @@ TRAP_CAUSES = {
     22: Cfsr.UNALIGNED,
 }
 
-R = {f"r{n}": arm.UC_ARM_REG_R0 + n for n in range(13)}
-SP, LR, PC, XPSR, CPSR = (
-    arm.UC_ARM_REG_R13,
-    arm.UC_ARM_REG_R14,
-    arm.UC_ARM_REG_R15,
-    arm.UC_ARM_REG_XPSR,
-    arm.UC_ARM_REG_CPSR,
-)
-SET_XPSR = arm.UC_ARM_REG_XPSR_NZCVQG
-MSP, PSP, CONTROL = arm.UC_ARM_REG_MSP, arm.UC_ARM_REG_PSP, arm.UC_ARM_REG_CONTROL
-PRIMASK, BASEPRI, FAULTMASK = arm.UC_ARM_REG_PRIMASK, arm.UC_ARM_REG_BASEPRI, arm.UC_ARM_REG_FAULTMASK
-REGISTERS = {
-    **R,
-    "sp": SP,
-    "lr": LR,
-    "pc": PC,
-    "xpsr": XPSR,
-    "msp": MSP,
-    "psp": PSP,
-    "control": CONTROL,
-    "primask": PRIMASK,
-    "basepri": BASEPRI,
-    "faultmask": FAULTMASK,
-}
-
-NPRIV, SPSEL, FPCA, SFPA = 1, 2, 4, 8
-T = 1 << 24
-EXCEPTION = 0x1FF
-ALIGNED = 1 << 9
-IT_STATE = 0x0600FC00
-CPSR_FLAGS = 0xFE0FFC00  # the bits of xPSR that have the same place in CPSR: NZCVQ, IT, GE
-CPSR_T = 1 << 5
-EXC_RETURN_MIN = 0xFF000000
-
 WFE, SEV, SEMIHOSTING = 0xBF20, 0xBF40, 0xBEAB
 WFE_WIDE = (0x8002, 0xF3AF)
 BRANCH_TO_SELF = 0xE7FE
@@ -128,90 +91,26 @@ HANDLER_LOOK = 10_000
 """Instructions between two looks at whether a fault handler spins."""
 SPIN_BLOCKS = 32
 """The longest loop, in blocks, that counts as spinning in place."""
-
-FRAME_REGISTERS = (*(R[f"r{n}"] for n in (0, 1, 2, 3, 12)), LR)
-MASKS = (PRIMASK, BASEPRI, FAULTMASK)
-PC_AT, XPSR_AT, SP_AT, CONTROL_AT, MASKS_AT = 6, 7, 8, 9, 10  # places in what `_state_batch` reads
-DOUBLES = tuple(arm.UC_ARM_REG_D0 + n for n in range(8))
-FPSCR = arm.UC_ARM_REG_FPSCR
-FRAME_SIZE, FP_FRAME_SIZE = 0x20, 0x68
-MASK32 = 0xFFFFFFFF
-
-_FRAME = struct.Struct("<8I")
-_FP_FRAME = struct.Struct("<8QI4x")
+MAX_REPEATS = 64
+"""So often a fault comes back with all registers as before until nothing will change any more."""
 
 
-class _Window:
-    """Finds bytes in memory, fast where the last ones were."""
-
-    def __init__(self, memory: MemoryMap) -> None:
-        self._memory = memory
-        self._start = self._end = 0
-        self._data = memoryview(b"")
-
-    def find(self, address: int, size: int) -> memoryview | None:
-        """Returns the bytes themselves, or None where there is no memory."""
-        if not (self._start <= address and address + size <= self._end):
-            region = self._memory.find(address, size)
-            if region is None:
-                return None
-            self._start, self._end, self._data = region.da, region.end, region.data
-        at = address - self._start
-        return self._data[at : at + size]
-
-
-class CortexM(Core):
+class CortexM(ExceptionModel):
     """A Cortex-M core.
 
     Attributes:
-        model: what distinguishes it from its relatives.
-        nvic: the interrupt controller.
-        systick: the timer.
-        scs: all registers of the system control space.
         last_fault: the last fault that the firmware took, also when it recovered from it or reset itself.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         """Creates the core; raises BoardError for a model that is not one of `MODELS`."""
-        if config.model not in MODELS:
-            raise BoardError(f'"{config.model}" is no Cortex-M core; there are {", ".join(MODELS)}')
-        self.model = MODELS[config.model]
-        self.nvic = Nvic(config.num_irqs, config.priority_bits, baseline=self.model.baseline, changed=self._reconsider)
-        self.systick = SysTick(config.clock_hz, cycles=lambda: self.cycles, interrupt=lambda: self.nvic.pend(SYSTICK))
-        self.scs = SystemControl(self, self.model, self.nvic, self.systick, vectors=config.vector_base)
         self.last_fault: Fault | None = None
         self._first_fault: Fault | None = None
         self._look_at = NEVER  # the instruction count at which a fault handler is looked at
         self._handler_deadline = NEVER
-        self._waits_for_event = False
+        self._repeats = 0
         self._watched = (LOWEST, 0)  # the priority, and its group's bits, whose unmasking the counter watches for
-        self._stack_window = _Window(config.regions)
-        self._code_window = _Window(config.regions)
-        super().__init__(
-            dataclasses.replace(config, mmio=(*config.mmio, PrivateBus())),
-            arch=uc.UC_ARCH_ARM,
-            mode=uc.UC_MODE_THUMB,
-            cpu=CPUS[config.model],
-            pc=PC,
-            devices=(self.scs,),
-        )
-        handle = self._handle
-        self._state_batch = RegisterBatch(handle, (*FRAME_REGISTERS, PC, XPSR, SP, CONTROL, *MASKS))
-        self._mask_batch = RegisterBatch(handle, MASKS)
-        self._stack_batch = RegisterBatch(handle, (PC, SP, PSP, CONTROL, *MASKS))
-        self._all_batch = RegisterBatch(handle, tuple(REGISTERS.values()))
-        self._enter_batch = RegisterBatch(handle, (SP, CONTROL, LR, SET_XPSR, CPSR))
-        self._enter_unprivileged_batch = RegisterBatch(
-            handle, (SP, SET_XPSR, CONTROL, SET_XPSR, CONTROL, LR, SET_XPSR, CONTROL, CPSR)
-        )
-        self._chain_batch = RegisterBatch(handle, (CONTROL, LR, SET_XPSR, CPSR))
-        self._return_batches = tuple(
-            RegisterBatch(handle, (*FRAME_REGISTERS, stack, CONTROL, SET_XPSR, CONTROL, CPSR)) for stack in (SP, PSP)
-        )
-        self._fp_batch = RegisterBatch(handle, (*DOUBLES, FPSCR), 8)
-        # The mode and mask bits of the engine's CPSR mean nothing here; writing it is what makes the engine notice a
-        # change between thread and handler mode.
-        self._cpsr = self._engine.read(CPSR) & ~CPSR_FLAGS | CPSR_T
+        super().__init__(config)
 
     # -- what the platform uses ----------------------------------------------------------------------------------
 
@@ -268,10 +167,6 @@ class CortexM(Core):
             self._pc = value & ~1
         else:
             self._engine.write(SET_XPSR if name == "xpsr" else REGISTERS[name], value)
-
-    def fp_context_active(self) -> bool:
-        """CONTROL.FPCA as the instructions executed so far left it."""
-        return bool(self._engine.read(CONTROL) & FPCA)
 
     def run(self, budget: int) -> Stop:
         """Executes about `budget` instructions; as in `Core`. A handler that spins for ever is a fault."""
@@ -342,25 +237,6 @@ class CortexM(Core):
         self._stop_requested = True
         if self.on_reset is not None:
             self.on_reset()
-
-    def _privileged(self, batch: RegisterBatch) -> list[int]:
-        """Reads registers that the engine shows as zero to unprivileged code."""
-        if self.nvic.current or not self._engine.read(CONTROL) & NPRIV:
-            return batch.read()
-        xpsr = self._engine.read(XPSR)
-        self._engine.write(SET_XPSR, xpsr | HARD_FAULT)
-        values = batch.read()
-        self._engine.write(SET_XPSR, xpsr)
-        return values
-
-    def _word(self, address: int) -> int | None:
-        """Returns the word at `address`, or None where there is no memory."""
-        found = self._code_window.find(address, 4)
-        return None if found is None else int.from_bytes(found, "little")
-
-    def _code(self, address: int) -> int:
-        """Returns the halfword at `address`, or 0 where there is no memory."""
-        return int.from_bytes(self._code_window.find(address, 2) or b"", "little")
 
     # -- what the engine reports ---------------------------------------------------------------------------------
 
@@ -458,6 +334,7 @@ class CortexM(Core):
                 self._fault(Cfsr.IACCVIOL if no_execute(address) else Cfsr.IBUSERR)
             return
         address = self._exact_address(address)
+        address = self._exact_address(address)
         if self.scs.ccr & BFHFNMIGN and not self.model.baseline:
             state = self._privileged_state()
             if self.nvic.limit(*state[MASKS_AT:]) < 0:  # such handlers may probe for devices (B1.5.14)
@@ -467,186 +344,14 @@ class CortexM(Core):
                 return
         self._fault(Cfsr.PRECISERR, address, access)
 
-    def _privileged_state(self) -> list[int]:
-        state = self._state_batch.read()
-        if state[CONTROL_AT] & NPRIV and not self.nvic.current:
-            state[MASKS_AT:] = self._privileged(self._mask_batch)
-        return state
-
-    # -- exception entry and return ------------------------------------------------------------------------------
-
-    def _raise(self, number: int, state: list[int], why: int = Hfsr.FORCED) -> None:
-        """Takes a synchronous exception at `self._pc`, or HardFault in its place, or locks up (B1.5.14)."""
-        nvic = self.nvic
-        limit = nvic.limit(*state[MASKS_AT:])
-        if not (nvic.enabled >> number & 1 and nvic.group_priority(number) < limit):
-            if limit <= -1:
-                self._lock_up()
-                return
-            self.scs.hfsr |= why
-            number = HARD_FAULT
-        self._take(number, state)
-
-    def _take(self, number: int, state: list[int]) -> None:
-        """Exception entry: PushStack and ExceptionTaken (B1.5.6)."""
-        xpsr, stack, control = state[XPSR_AT], state[SP_AT], state[CONTROL_AT]
-        thread = not self.nvic.current
-        scs = self.scs
-        if control & FPCA:
-            scs.fpccr &= ~LSPACT
-        with_fp = control & FPCA and scs.fpccr & ASPEN
-        frame = (stack & ~3) - (FP_FRAME_SIZE if with_fp else FRAME_SIZE) & MASK32
-        xpsr = xpsr & ~(EXCEPTION | ALIGNED) | self.nvic.current
-        if frame & 4 and (scs.ccr & STKALIGN or with_fp):
-            frame = frame - 4 & MASK32
-            xpsr |= ALIGNED
-        pushed = self._store(frame, _FRAME.pack(*state[:6], self._pc, xpsr))
-        if with_fp and pushed:
-            pushed = self._store(frame + FRAME_SIZE, _FP_FRAME.pack(*self._fp_batch.read()))
-            if scs.fpccr & LSPEN:
-                scs.fpccr |= LSPACT
-            scs.fpcar = frame + FRAME_SIZE
-        if not pushed:
-            number = self._stacking_failed(number, state, frame)
-        link = 0xFFFFFFE1 | (0 if with_fp else 0x10) | (8 if thread else 0)
-        if thread and control & SPSEL:
-            link |= 4
-        entered = number | T
-        if thread and control & NPRIV:
-            self._enter_unprivileged_batch.write((frame, number | T, 0, T, 0, link, entered, NPRIV, self._cpsr))
-        else:
-            self._enter_batch.write((frame, control & NPRIV, link, entered, self._cpsr))
-        self._begin(number)
-
-    def _stacking_failed(self, number: int, state: list[int], frame: int) -> int:
-        """Returns the exception to enter in place of `number` when its stack frame could not be written."""
-        nvic = self.nvic
-        self._note(Cfsr.STKERR, frame)
-        limit = nvic.limit(*state[MASKS_AT:])
-        fault = BUS_FAULT
-        if not (nvic.enabled >> BUS_FAULT & 1 and nvic.group_priority(BUS_FAULT) < limit):
-            fault = HARD_FAULT
-            self.scs.hfsr |= Hfsr.FORCED
-        if number in (HARD_FAULT, NMI) or limit <= -1:
-            self._lock_up()
-            return number
-        first, second = sorted((fault, number), key=nvic.group_priority)
-        nvic.pend(second)
-        return first
-
-    def _begin(self, number: int) -> None:
-        """Goes to the handler: registers are done, vector and state are not."""
-        self.nvic.activate(number)
-        vector = self._word(self.scs.vtor + 4 * number)
-        if vector is None:
-            self.scs.hfsr |= Hfsr.VECTTBL
-            self._lock_up()
-            return
-        self._pc = vector & ~1
-        if not vector & 1 and self.fault is None:
-            self._fault(Cfsr.INVSTATE)
-
-    def _return(self) -> None:
-        """Exception return: the engine's program counter holds EXC_RETURN without its lowest bit (B1.5.8)."""
-        nvic, scs = self.nvic, self.scs
-        number = nvic.current
-        target, main, process, control, *masks = self._stack_batch.read()
-        target |= 1
-        if control & FPCA:
-            scs.fpccr &= ~LSPACT
-        valid = self._valid_return(target)
-        nvic.deactivate(number)
-        if masks[2] and number != NMI:
-            self._engine.write(FAULTMASK, 0)
-            masks[2] = 0
-        if self._first_fault is not None and not nvic.active & FAULTS:
-            self._first_fault = None
-            self._look_at = NEVER
-        if not valid:
-            self._chain_fault(Cfsr.INVPC, target, control, masks)
-            return
-        if nvic.pending & nvic.enabled:
-            chained, priority = nvic.highest()
-            if priority < nvic.limit(*masks):
-                self._chain(chained, target, control)
-                return
-        stack = process if target & 4 else main
-        frame = self._stack_window.find(stack, FRAME_SIZE)
-        with_fp = not target & 0x10
-        saved = self._stack_window.find(stack + FRAME_SIZE, FP_FRAME_SIZE - FRAME_SIZE) if with_fp else b""
-        if frame is None or saved is None:
-            self._chain_fault(Cfsr.UNSTKERR, target, control, masks)
-            return
-        *general, pc, xpsr = _FRAME.unpack(frame)
-        if bool(xpsr & EXCEPTION) == bool(target & 8):
-            self._chain_fault(Cfsr.INVPC, target, control, masks)
-            return
-        stack += FP_FRAME_SIZE if with_fp else FRAME_SIZE
-        if xpsr & ALIGNED and (scs.ccr & STKALIGN or with_fp):
-            stack += 4
-        if with_fp and scs.fpccr & LSPACT:
-            scs.fpccr &= ~LSPACT
-        elif with_fp:
-            self._fp_batch.write(_FP_FRAME.unpack(saved))
-        nvic.current = xpsr & EXCEPTION
-        to_thread = bool(target & 8)
-        control = control & NPRIV | (SPSEL if target & 4 else 0)
-        if with_fp:
-            control |= FPCA | SFPA if self.model.v8 else FPCA
-        xpsr &= ~ALIGNED
-        flags = xpsr & CPSR_FLAGS | (self._cpsr if xpsr & T else self._cpsr & ~CPSR_T)
-        self._return_batches[bool(target & 4)].write((*general, stack & MASK32, 0, xpsr, control, flags))
-        self._pc = pc & ~1
-        if to_thread and scs.scr & SLEEPONEXIT:
-            self.asleep = True
-            self._waits_for_event = False
-        if not xpsr & T:
-            self._fault(Cfsr.INVSTATE)
-
-    def _valid_return(self, target: int) -> bool:
-        """EXC_RETURN is one of the defined values and fits the active exceptions."""
-        nvic = self.nvic
-        fixed = 0xFFFFFF80 if self.model.v8 else 0xFFFFFFE0 if self.model.fpu else 0xFFFFFFF0
-        if target & fixed != fixed or target & 2 or not nvic.active >> nvic.current & 1:
-            return False
-        others = nvic.active & ~(1 << nvic.current)
-        if not target & 8:
-            return not target & 4 and bool(others)
-        return not others or bool(self.scs.ccr & NONBASETHRDENA)
-
-    def _chain(self, number: int, target: int, control: int) -> None:
-        """Enters the next handler without unstacking and stacking again."""
-        self._chain_batch.write((control & NPRIV, target, number | T, self._cpsr))
-        self._begin(number)
-
-    def _chain_fault(self, cause: int, target: int, control: int, masks: list[int]) -> None:
-        """A fault of exception return itself: its handler finds the frame still on the stack."""
-        nvic = self.nvic
-        self.nvic.current = 0 if not nvic.active else nvic.current
-        self._note(cause, None)
-        number = FAULT_OF[cause]
-        limit = nvic.limit(*masks)
-        if not (nvic.enabled >> number & 1 and nvic.group_priority(number) < limit):
-            if limit <= -1:
-                self._lock_up()
-                return
-            self.scs.hfsr |= Hfsr.FORCED
-            number = HARD_FAULT
-        self._chain(number, target, control)
-
-    def _store(self, address: int, data: bytes) -> bool:
-        found = self._stack_window.find(address, len(data))
-        if found is None:
-            return False
-        found[:] = data
-        return True
-
     # -- faults --------------------------------------------------------------------------------------------------
 
     def _fault(self, cause: int, address: int | None = None, access: Access = Access.FETCH) -> None:
         """A fault of the instruction at `self._pc`; cause 0 is a breakpoint."""
         state = self._privileged_state()
         self._note(cause, address, access)
+        if self.fault is not None:
+            return
         number = HARD_FAULT if self.model.baseline else FAULT_OF[cause]
         why = 0 if self.model.baseline else Hfsr.FORCED if cause else Hfsr.DEBUGEVT
         self._raise(number, state, why)
@@ -659,13 +364,24 @@ class CortexM(Core):
             if cause == Cfsr.PRECISERR and address is not None:
                 scs.cfsr |= Cfsr.BFARVALID
                 scs.bfar = address
-        fault = self._describe(cause, address, access)
+        fault, last = self._describe(cause, address, access), self.last_fault
+        again = last is not None and (fault.reason, fault.pc, fault.registers) == (last.reason, last.pc, last.registers)
+        self._repeats = self._repeats + 1 if again else 0
         self.last_fault = fault
+        if self._repeats >= MAX_REPEATS:
+            self._first_fault = fault
+            self._give_up("the same fault comes back for ever: its handler changes nothing")
+            return
         if self._first_fault is None:
             self._first_fault = fault
             self._look_at = self._state.count + HANDLER_LOOK
             self._reconsider()
             self._handler_deadline = self.cycles + self.config.clock_hz
+
+    def _recovered(self) -> None:
+        """The firmware returned from its fault handler."""
+        self._first_fault = None
+        self._look_at = NEVER
 
     def _describe(self, cause: int, address: int | None, access: Access) -> Fault:
         number = FAULT_OF[cause]
