@@ -19,7 +19,7 @@ from openamp.remote import serve_link
 from openamp.remoteproc import RemoteProc
 from openamp.rpmsg import Bus
 
-__all__ = ["open", "platforms", "serve"]
+__all__ = ["find_link", "open", "platforms", "serve"]
 
 _HOSTS = {
     "emulated": "openamp.platforms.emulated:EmulatedPlatform",
@@ -75,14 +75,20 @@ def serve(platform: str | RemotePlatform, *, timeout: float | None = None, **opt
         HostShutdown: when the host ends us while we wait.
         TimeoutExpired: when no driver comes up in time.
     """
-    if isinstance(platform, str):
-        factory = _find(platform, _REMOTES, "openamp.remotes", "serve")
-        if "timeout" in inspect.signature(factory).parameters:
-            options["timeout"] = timeout
-        return serve_link(_call(platform, factory, options), timeout=timeout)
-    if options:
-        raise PlatformError(f"option {next(iter(options))!r} is for platforms served by name; leave it out")
-    return serve_link(platform, timeout=timeout)
+    return serve_link(find_link(platform, timeout, options), timeout=timeout)
+
+
+def find_link(platform: str | RemotePlatform, timeout: float | None, options: dict[str, Any]) -> RemotePlatform:
+    """Returns the remote's end of a link, for `serve()` and its asyncio twin; raises what they raise."""
+    if not isinstance(platform, str):
+        if options:
+            raise PlatformError(f"option {next(iter(options))!r} is for platforms served by name; leave it out")
+        return platform
+    factory = _find(platform, _REMOTES, "openamp.remotes", "serve")
+    if "timeout" in inspect.signature(factory).parameters:
+        options = {**options, "timeout": timeout}
+    link: RemotePlatform = _call(platform, factory, options)
+    return link
 
 
 def _find(name: str, builtin: dict[str, str], group: str, verb: str) -> Callable[..., Any]:

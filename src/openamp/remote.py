@@ -16,7 +16,7 @@ from openamp.rpmsg import RemoteBus
 from openamp.virtio import DeviceQueue
 from openamp.virtio.device import VirtioStatus, vring_size
 
-__all__ = ["serve_link"]
+__all__ = ["Remote", "serve_link"]
 
 _STATUS_POLL = 0.1
 """Seconds between looks at the status byte: a host need not kick when it sets DRIVER_OK."""
@@ -35,7 +35,7 @@ def serve_link(link: RemotePlatform, *, timeout: float | None = None) -> RemoteB
         TimeoutExpired: when the driver does not come up.
     """
     try:
-        return _Remote(link).serve(timeout)
+        return Remote(link).serve(timeout)
     except BaseException:
         link.close()
         raise
@@ -52,26 +52,48 @@ class _ServedBus(RemoteBus):
             self.link.close()
 
 
-class _Remote:
-    """The life of one remote context: one link, one bus."""
+class Remote:
+    """The life of one remote context: one link, one bus.
+
+    Args:
+        link: memory and signals, seen from the remote's end.
+    """
 
     def __init__(self, link: RemotePlatform) -> None:
         self._link = link
-        self._table_da = link.table_da
         self._bus: _ServedBus | None = None
         self._ended = False
 
     def serve(self, timeout: float | None) -> RemoteBus:
+        """Waits for the driver; see `serve_link`."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not (vdev := self._vdev()).status & VirtioStatus.DRIVER_OK:
+        while (bus := self.poll()) is None:
             left = _STATUS_POLL if deadline is None else min(deadline - time.monotonic(), _STATUS_POLL)
             if left <= 0:
-                raise TimeoutExpired(
-                    f"the host's driver did not set DRIVER_OK within {timeout} s (status is {vdev.status:#x}); "
-                    f"is the host running, and does it drive the device with id {VDEV_ID_RPMSG}?",
-                    timeout=timeout,
-                )
+                raise self.late(timeout)
             self._handle(self._link.wait(left))
+        return bus
+
+    def late(self, timeout: float | None) -> TimeoutExpired:
+        """Returns the error of a driver that does not come up in time."""
+        if not self._link.memory:
+            return TimeoutExpired(
+                f"the host did not hand over the shared memory within {timeout} s; does it wait for its remote?",
+                timeout=timeout,
+            )
+        return TimeoutExpired(
+            f"the host's driver did not set DRIVER_OK within {timeout} s (status is {self._vdev().status:#x}); "
+            f"is the host running, and does it drive the device with id {VDEV_ID_RPMSG}?",
+            timeout=timeout,
+        )
+
+    def poll(self) -> RemoteBus | None:
+        """Returns the bus if the host's driver is ready; never waits."""
+        if not self._link.memory:
+            return None  # the host has not come yet
+        vdev = self._vdev()
+        if not vdev.status & VirtioStatus.DRIVER_OK:
+            return None
         if len(vdev.vrings) != 2:
             raise ResourceTableError(f"the RPMsg vdev has {len(vdev.vrings)} vrings; it needs exactly 2", offset=None)
         memory = self._link.memory
@@ -93,32 +115,33 @@ class _Remote:
             memory=memory,
             features=vdev.gfeatures,
             kick=self._link.kick,
-            pump=self._pump,
+            pump=self.pump,
             notify_ids=(vdev.vrings[0].notifyid, vdev.vrings[1].notifyid),
         )
         self._bus.link = self._link
         if isinstance(self._link, Cooperative):
-            self._link.cooperate(lambda: self._pump(0))
+            self._link.cooperate(lambda: self.pump(0))
         return self._bus
 
     def _vdev(self) -> Vdev:
         """Returns the RPMsg entry of the live table as it is now."""
-        region = self._link.memory.find(self._table_da)
+        region = self._link.memory.find(self._link.table_da)
         if region is None:
             raise ResourceTableError(
-                f"the resource table's address {self._table_da:#x} is not in the shared memory "
+                f"the resource table's address {self._link.table_da:#x} is not in the shared memory "
                 f"({self._link.memory.describe()})"
             )
-        table = ResourceTable.parse(bytes(region.data[self._table_da - region.da :][:_TABLE_MAX]))
+        table = ResourceTable.parse(bytes(region.data[self._link.table_da - region.da :][:_TABLE_MAX]))
         for entry in table.entries:
             if isinstance(entry, Vdev) and entry.id == VDEV_ID_RPMSG:
                 return entry
         raise ResourceTableError(
-            f"the resource table at {self._table_da:#x} has no vdev entry with id {VDEV_ID_RPMSG}; "
+            f"the resource table at {self._link.table_da:#x} has no vdev entry with id {VDEV_ID_RPMSG}; "
             f"build one with openamp.resource_table.rpmsg_table()"
         )
 
-    def _pump(self, timeout: float | None) -> bool:
+    def pump(self, timeout: float | None) -> bool:
+        """Waits for events and handles them: the bus's pump."""
         if self._ended:
             raise HostShutdown(_ENDED)
         events = self._link.wait(timeout)

@@ -27,6 +27,7 @@ ROOMS = [
     "openamp.registry",
     "openamp",
     "openamp.lcm",
+    "openamp.aio",
     "openamp.testing",
     "openamp.cli",
     "openamp.__main__",

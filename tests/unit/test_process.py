@@ -90,16 +90,19 @@ def test_a_python_program_echoes_all_sizes_and_ends_with_us(program: Callable[[s
 
 
 def test_its_output_is_ours_to_follow(program: Callable[[str], str]) -> None:
-    seen: list[tuple[str, bytes]] = []
+    seen = {"stdout": b"", "stderr": b""}
+
+    def follow(stream: str, data: bytes) -> None:
+        seen[stream] += data
+
     with launcher() as rproc:
-        rproc.on_output(lambda stream, data: seen.append((stream, data)))
+        rproc.on_output(follow)
         rproc.boot(program(ECHO))
         with rproc.create_endpoint(SERVICE) as endpoint:
             endpoint.send(b"exit3")
             with pytest.raises((RemoteCrashed, NotBoundError)):
                 endpoint.receive(timeout=5)
-    assert ("stdout", b"serving\n") in seen
-    assert ("stderr", b"told to exit\n") in seen
+    assert seen == {"stdout": b"serving\n", "stderr": b"told to exit\n"}
 
 
 def end_of(rproc: RemoteProc) -> None:

@@ -14,7 +14,7 @@ import socket
 import stat
 from collections.abc import Sequence
 
-from openamp.errors import AllocationError, PlatformError, TimeoutExpired
+from openamp.errors import AllocationError, PlatformError
 from openamp.firmware import FirmwareImage, TableSection
 from openamp.link import Event, Exit
 from openamp.memory import MemoryMap, Region, SharedMemory
@@ -102,8 +102,8 @@ class Machine:
             regions.append(Region("rest", end, view[end : self.size]))
         return MemoryMap(regions)
 
-    def listen(self) -> None:
-        """Binds the socket, in place of one that a dead process left.
+    def listen(self) -> socket.socket:
+        """Binds the socket, in place of one that a dead process left; returns it.
 
         Raises:
             PlatformError: when the path is taken by something else, or another process listens there.
@@ -125,6 +125,7 @@ class Machine:
             ) from error
         listener.listen(1)
         self._listener = listener
+        return listener
 
     @staticmethod
     def _remove_stale(path: str) -> None:
@@ -248,12 +249,13 @@ class GenericLinuxPlatform(HostEnd):
             self._signals = SocketSignals(self._connected)
             self._connected = None
         else:
-            self._machine.listen()
+            self._door = self._machine.listen()
 
     def _arrive(self, timeout: float | None) -> Signals | None:
         stream = self._machine.accept(timeout)
         if stream is None:
             return None
+        self._door = None
         self._peer, _ = peer_of(stream)
         return SocketSignals(stream)
 
@@ -282,10 +284,17 @@ class GenericLinuxPlatform(HostEnd):
 
 
 class GenericLinuxRemote(ProcessRemote):
-    """The remote's end of the generic Linux machine (a `RemotePlatform`)."""
+    """The remote's end of the generic Linux machine (a `RemotePlatform`).
 
-    def __init__(self, machine: Machine, memory: MemoryMap, signals: Signals) -> None:
-        super().__init__(memory, 0, signals)
+    Args:
+        machine: seen from the remote's processor; taken over.
+        memory: its memory.
+        door: the listening socket, or the one that is connected to the host.
+    """
+
+    def __init__(self, machine: Machine, memory: MemoryMap, door: socket.socket) -> None:
+        super().__init__(door)
+        self.memory = memory
         self._machine = machine
 
     @classmethod
@@ -298,33 +307,35 @@ class GenericLinuxRemote(ProcessRemote):
         size: int = SHM_SIZE,
         timeout: float | None = None,
     ) -> GenericLinuxRemote:
-        """Becomes the machine's remote: waits for the host to connect (processor 0) or connects to it (1).
+        """Becomes the machine's remote: lets the host connect, in `wait` (processor 0), or connects to it (1).
 
         Raises:
-            TimeoutExpired: when the host does not come in time.
+            TimeoutExpired: when the host does not listen in time (processor 1).
             PlatformError: when memory or socket cannot be had.
         """
         machine = Machine(processor=processor, shm=shm, socket_path=socket_path, size=size)
         try:
-            if processor == 0:
-                memory = machine.map()
-                table = Machine.table().build()
-                memory.write(0, bytes(VRINGS[0]))
-                memory.write(0, table)
-                machine.listen()
-                stream = machine.accept(timeout)
-                if stream is None:
-                    raise TimeoutExpired(
-                        f"no host connected to {socket_path} within {timeout} s; start one as processor 1",
-                        timeout=timeout,
-                    )
-            else:
-                stream = machine.connect(timeout)
-                memory = machine.map()
+            if processor == 1:
+                door = machine.connect(timeout)
+                return cls(machine, machine.map(), door)
+            memory = machine.map()
+            memory.write(0, Machine.table().build().ljust(VRINGS[0], b"\0"))
+            return cls(machine, memory, machine.listen())
         except BaseException:
             machine.close()
             raise
-        return cls(machine, memory, SocketSignals(stream))
+
+    def _arrive(self, timeout: float | None) -> Signals | None:
+        door = self._door
+        if door is None:
+            return None
+        if self._machine.processor == 0:
+            stream = self._machine.accept(timeout)
+            if stream is None:
+                return None
+            door = stream
+        self._door = None
+        return SocketSignals(door)
 
     def close(self) -> None:
         """Leaves the machine; the host sees the socket close."""

@@ -34,6 +34,7 @@ class HostEnd(ABC):
     def __init__(self) -> None:
         self.memory = MemoryMap()
         self._signals: Signals | None = None
+        self._door: socket.socket | None = None  # where the remote comes in, until it has come
         self._peer = 0  # process id
         self._running = False
         self._closed = False
@@ -101,9 +102,11 @@ class HostEnd(ABC):
 
     def fileno(self) -> int:
         """A descriptor that becomes readable when `wait(0)` would return events."""
-        if self._signals is None:
-            raise ClosedError("the remote has not come yet; wait for it first")
-        return self._signals.fileno()
+        if self._signals is not None:
+            return self._signals.fileno()
+        if self._door is not None:
+            return self._door.fileno()
+        raise ClosedError("the link is not started; start the remote first")
 
 
 class ProcessPlatform(HostEnd):
@@ -146,7 +149,6 @@ class ProcessPlatform(HostEnd):
         self._layout: SharedLayout | None = None
         self._table_da = 0
         self._path: dict[int, str] = {}
-        self._listener: socket.socket | None = None
         self._program: Program | None = None
         self._outputs: list[Callable[[str, bytes], None]] = []
 
@@ -219,7 +221,7 @@ class ProcessPlatform(HostEnd):
             raise ClosedError("prepare the image before start")
         path = self._path.get(id(image))
         if path is None:
-            self._listener = listen(self._name)
+            self._door = listen(self._name)
         else:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._signals = self._greet(ours)  # it waits in the socket until the program takes it
@@ -245,7 +247,7 @@ class ProcessPlatform(HostEnd):
         return hand_over(control, self._layout, self._table_da)
 
     def _arrive(self, timeout: float | None) -> Signals | None:
-        listener = self._listener
+        listener = self._door
         if listener is None:
             return None
         ready, _, _ = select.select([listener], [], [], timeout)
@@ -262,7 +264,7 @@ class ProcessPlatform(HostEnd):
             control.close()
             return None
         listener.close()
-        self._listener = None
+        self._door = None
         return signals
 
     def _end(self, signals: Signals) -> Event | None:
@@ -292,9 +294,9 @@ class ProcessPlatform(HostEnd):
     def stop(self) -> None:
         """Tells the remote that its host ends it, and leaves the link."""
         super().stop()
-        if self._listener is not None:
-            self._listener.close()
-            self._listener = None
+        if self._door is not None:
+            self._door.close()
+            self._door = None
 
     def join(self, timeout: float | None) -> bool:
         """Waits for the program's end; terminates it after `grace` seconds, and kills it after as many more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -71,7 +72,7 @@ class Program:
         self.pidfd = os.pidfd_open(self._process.pid)
         self._emit = emit
         self._tail = b""
-        self._kill_at: float | None = None
+        self._steps: list[tuple[float, signal.Signals]] | None = None  # towards its end, once it was asked to
         self._left_at: float | None = None
 
     @property
@@ -134,21 +135,20 @@ class Program:
         """
         now = time.monotonic()
         deadline = None if timeout is None else now + timeout
-        if self._kill_at is None:
-            self._kill_at = now + grace
-        for ending in (None, signal.SIGTERM, signal.SIGKILL):
-            if ending is not None and self.is_running:
-                self._process.send_signal(ending)
-            left = max(self._kill_at - time.monotonic(), 0.0) if ending is None else grace
+        if self._steps is None:
+            self._steps = [(now + grace, signal.SIGTERM), (now + 2 * grace, signal.SIGKILL)]
+        while self.is_running:
+            now = time.monotonic()
+            while self._steps and now >= self._steps[0][0]:
+                self._process.send_signal(self._steps.pop(0)[1])
+            if deadline is not None and now >= deadline:
+                return False
+            moments = [when - now for when, _ in self._steps[:1]]
             if deadline is not None:
-                left = min(left, max(deadline - time.monotonic(), 0.0))
-            try:
-                self._process.wait(None if ending is signal.SIGKILL and deadline is None else left)
-                break
-            except subprocess.TimeoutExpired:
-                if deadline is not None and time.monotonic() >= deadline:
-                    return False
-        return not self.is_running
+                moments.append(deadline - now)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(min(moments, default=None))
+        return True
 
     def close(self) -> None:
         """Closes the pipes; the program has ended or is killed."""

@@ -110,21 +110,15 @@ def hand_over(control: socket.socket, layout: SharedLayout, table_da: int) -> Ev
     return EventSignals(to_host, to_remote, control)
 
 
-def take_over(control: socket.socket, timeout: float | None) -> tuple[MemoryMap, int, EventSignals]:
+def take_over(control: socket.socket) -> tuple[MemoryMap, int, EventSignals]:
     """Receives the remote's end over a connected socket: memory, address of the resource table, signals.
 
     Raises:
-        TimeoutExpired: when the host does not hand over in time.
         PlatformError: when what comes is not ours.
     """
-    control.settimeout(timeout)
-    try:
-        data, fds, _, _ = socket.recv_fds(control, 65536, 8, socket.MSG_CMSG_CLOEXEC)
-    except TimeoutError:
-        raise TimeoutExpired(
-            f"the host accepted the connection but handed nothing over within {timeout} s; is it another program?",
-            timeout=timeout,
-        ) from None
+    data, fds, _, _ = socket.recv_fds(control, 65536, 8, socket.MSG_CMSG_CLOEXEC)
+    if not data:
+        raise PlatformError("the host closed the link before it handed it over; is it still there?")
     try:
         memory, table_da = _parse(data, fds)
         signals = EventSignals(os.dup(fds[1]), os.dup(fds[2]), control)
