@@ -131,7 +131,8 @@ class Remote:
                 f"the resource table's address {self._link.table_da:#x} is not in the shared memory "
                 f"({self._link.memory.describe()})"
             )
-        table = ResourceTable.parse(bytes(region.data[self._link.table_da - region.da :][:_TABLE_MAX]))
+        data = bytes(region.data[self._link.table_da - region.da :][:_TABLE_MAX])
+        table = ResourceTable.parse(data, "big" if data.startswith(b"\0\0\0\1") else "little")
         for entry in table.entries:
             if isinstance(entry, Vdev) and entry.id == VDEV_ID_RPMSG:
                 return entry
@@ -144,16 +145,18 @@ class Remote:
         """Waits for events and handles them: the bus's pump."""
         if self._ended:
             raise HostShutdown(_ENDED)
-        events = self._link.wait(timeout)
-        self._handle(events)
-        return bool(events)
+        pending = self._bus is not None and self._bus.pending
+        events = self._link.wait(0 if pending else timeout)
+        self._handle([Kick(), *events] if pending else events)  # the host kicks no more before the ring is empty
+        return pending or bool(events)
 
     def _handle(self, events: Sequence[Event]) -> None:
-        for event in events:
-            if isinstance(event, Kick):
-                if self._bus is not None:
+        try:
+            for event in events:
+                if isinstance(event, Kick) and self._bus is not None:
                     self._bus.notified(event.notify_id)
-            elif isinstance(event, Exit):
+        finally:  # what a callback raises must not lose the end
+            if any(isinstance(event, Exit) for event in events):
                 self._ended = True
                 if self._bus is None:
                     raise HostShutdown(_ENDED)
