@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import time
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any
@@ -59,6 +60,7 @@ def open(platform: str | HostPlatform, **options: Any) -> RemoteProc:
             f"option {next(iter(options))!r} is for platforms opened by name; give it to your platform object, "
             f"or leave it out (RemoteProc takes {', '.join(_REMOTEPROC_OPTIONS)})"
         )
+    _check(platform, HostPlatform)
     return RemoteProc(platform, **ours)
 
 
@@ -75,7 +77,10 @@ def serve(platform: str | RemotePlatform, *, timeout: float | None = None, **opt
         HostShutdown: when the host ends us while we wait.
         TimeoutExpired: when no driver comes up in time.
     """
-    return serve_link(find_link(platform, timeout, options), timeout=timeout)
+    began = time.monotonic()
+    link = find_link(platform, timeout, options)
+    left = None if timeout is None else max(timeout - (time.monotonic() - began), 0.0)
+    return serve_link(link, timeout=left)
 
 
 def find_link(platform: str | RemotePlatform, timeout: float | None, options: dict[str, Any]) -> RemotePlatform:
@@ -83,12 +88,23 @@ def find_link(platform: str | RemotePlatform, timeout: float | None, options: di
     if not isinstance(platform, str):
         if options:
             raise PlatformError(f"option {next(iter(options))!r} is for platforms served by name; leave it out")
+        _check(platform, RemotePlatform)
         return platform
     factory = _find(platform, _REMOTES, "openamp.remotes", "serve")
     if "timeout" in inspect.signature(factory).parameters:
         options = {**options, "timeout": timeout}
     link: RemotePlatform = _call(platform, factory, options)
     return link
+
+
+def _check(platform: object, kind: type[HostPlatform] | type[RemotePlatform]) -> None:
+    if isinstance(platform, type):
+        raise PlatformError(f"{platform.__name__} is a class; make an object of it: {platform.__name__}(...)")
+    if not isinstance(platform, kind):
+        raise PlatformError(
+            f"a {type(platform).__name__} is no platform; give a platform's name, or an object that fulfils "
+            f"openamp.link.{kind.__name__}"
+        )
 
 
 def _find(name: str, builtin: dict[str, str], group: str, verb: str) -> Callable[..., Any]:
