@@ -400,6 +400,39 @@ def test_time_that_passes_inside_wait_counts_even_in_pieces() -> None:
     assert 0.005 < time.monotonic() - begin < 1.0
 
 
+def test_timers_go_on_for_a_host_that_only_polls() -> None:
+    def firmware(core: FakeCore, _budget: int) -> Stop:
+        core.instructions += 100
+        core.timer = core.cycles + core.machine.board.clock_hz // 1000
+        return sleep(core, 0)
+
+    platform = Bench(firmware)
+    platform.boot()
+    begin = time.monotonic()
+    for _ in range(10):
+        time.sleep(0.01)
+        assert platform.wait(0) == ()
+    passed = platform.core.cycles / platform.board.clock_hz
+    assert 0.05 < passed < time.monotonic() - begin
+    for _ in range(1000):
+        assert platform.wait(0) == ()
+    passed = platform.core.cycles / platform.board.clock_hz
+    assert passed <= time.monotonic() - begin, "many short absences add up to no more than the time that passed"
+
+
+def test_polling_is_soon_over_whatever_the_timer() -> None:
+    def firmware(core: FakeCore, _budget: int) -> Stop:
+        core.timer = core.cycles + 1
+        return sleep(core, 0)
+
+    platform = Bench(firmware)
+    platform.boot()
+    time.sleep(0.05)
+    begin = time.monotonic()
+    assert platform.wait(0) == ()
+    assert time.monotonic() - begin < 1.0
+
+
 def test_a_kick_from_another_thread_finds_the_time_that_it_came_at() -> None:
     platform = Bench(echo)
     platform.boot()

@@ -3,9 +3,10 @@
 **Time.** The core executes only inside `wait()`, and for a moment inside `start()`, in the caller's thread, in slices
 of bounded length, so firmware that loops for ever cannot hang its host. Virtual time counts the core's cycles; it
 stands still while the host is elsewhere. A core that sleeps costs no CPU: `wait` sleeps too, until a timer of the
-firmware is due, a kick comes from another thread, or the deadline passes. Equal runs execute equal instructions,
-timers included, as long as no deadline of the host passes and no other thread kicks; `idle="skip"` jumps to the next
-timer instead of sleeping.
+firmware is due, a kick comes from another thread, or the deadline passes; then, so that polling with `wait(0)` lets
+timers go on, it makes up for up to 0.1 s of the host's absence. Equal runs execute equal instructions, timers
+included, as long as no deadline of the host passes and no other thread kicks; `idle="skip"` jumps to the next timer
+instead of sleeping.
 
 **Events.** A kick from the firmware is reported when the core next sleeps, or at the end of the slice: many
 messages make one event. Console output is passed on after each slice.
@@ -52,9 +53,13 @@ LONGEST_PLAIN_SLICE = 8_000
 """The same with the counter in Python, which takes a microsecond for each block of instructions."""
 
 LATE = 0.05
-"""Seconds by which virtual timers may lag before the lost time is given up."""
+"""Seconds by which virtual time may lag before the lost time is given up."""
+
+SHORTEST_ABSENCE, LONGEST_ABSENCE = 0.002, 0.1
+"""Seconds that the host was elsewhere: from when on, and how many at most, a wait that finds nothing makes up for."""
 
 SHUTDOWN_SECONDS = 0.5
+SHUTDOWN_SLICES = 16
 _SIGINT = int(signal.SIGINT)
 
 # CPython's own functions below `signal`, without the conversions to enums: 14 us less for each wait.
@@ -120,6 +125,8 @@ class EmulatedPlatform:
         self._slice = SHORTEST_SLICE
         self._longest_slice = LONGEST_SLICE
         self._anchor = (0.0, 0)  # a moment and the cycle that belongs to it
+        self._left = 0.0  # when the host was last in a wait
+        self._absence = 0.0  # seconds to make up for, if this wait finds nothing else
         self._run_lock = threading.RLock()  # held by the thread that executes
         self._wake = threading.Condition(threading.Lock())
         self._kicks: deque[int] = deque()  # channels that the host kicked, from any thread
@@ -193,7 +200,6 @@ class EmulatedPlatform:
             self._reset_asked = False
             self._running = True
             self._slice = SHORTEST_SLICE
-            self._anchor = (time.monotonic(), 0)
             held = self._holds_interrupt
             try:
                 self._hold_interrupt()
@@ -204,6 +210,7 @@ class EmulatedPlatform:
                 raise
             finally:
                 self._release_interrupt(held)
+            self._left = time.monotonic()
             with self._wake:
                 self._wake.notify_all()
 
@@ -248,7 +255,7 @@ class EmulatedPlatform:
         return core
 
     def _ask_for_shutdown(self) -> None:
-        """Sets the flag of the shutdown channel and runs the firmware until it cleared it and sleeps."""
+        """Sets the flag of the shutdown channel and runs the firmware until it sleeps, or took it a while ago."""
         channel = self.board.mailbox.shutdown_channel
         core = self._machine.core
         if channel is None or core is None:
@@ -256,10 +263,12 @@ class EmulatedPlatform:
         flag = 1 << channel - 1
         self._machine.ipcc.kick(flag)
         deadline = time.monotonic() + SHUTDOWN_SECONDS
-        while self._running and time.monotonic() < deadline:
+        taken = 0
+        while self._running and taken < SHUTDOWN_SLICES and time.monotonic() < deadline:
             self._execute(core, SHORTEST_SLICE)
-            if core.asleep or not self._machine.ipcc.to_firmware & flag:
+            if core.asleep:
                 break
+            taken += not self._machine.ipcc.to_firmware & flag
         self._deliver()
 
     # -- kicks ---------------------------------------------------------------------------------------------------
@@ -329,16 +338,29 @@ class EmulatedPlatform:
         held = self._holds_interrupt
         try:
             self._hold_interrupt()
+            self._arrive()
             return self._wait(deadline)
         finally:
+            if self._absence >= 0:
+                self._left = time.monotonic()
             self._release_interrupt(held)
             self._run_lock.release()
+
+    def _arrive(self) -> None:
+        """The host is back. The core stood still meanwhile; if it has nothing to do but sleep, that may count."""
+        core, now = self._machine.core, time.monotonic()
+        self._absence = 0.0
+        if core is None:
+            return
+        self._anchor = (now, core.cycles)
+        if core.asleep and not (self._kicks or self._input):
+            absence = now - self._left
+            # -1: too short to count, but many such absences add up.
+            self._absence = min(absence, LONGEST_ABSENCE) if absence >= SHORTEST_ABSENCE else -1
 
     def _wait(self, deadline: float | None) -> Sequence[Event]:
         core = self._machine.core
         was_running = self._running
-        if core is not None:
-            self._anchor = (time.monotonic(), core.cycles)  # the core stood still while the host was away
         while True:
             self._require_open()
             if self._events:
@@ -421,11 +443,11 @@ class EmulatedPlatform:
         if cycles is None:
             return self._sleep(deadline)
         now = time.monotonic()
-        if deadline is not None and now >= deadline:
-            return False
         if self._skip_idle:
             core.skip(cycles)
-            return True
+            return deadline is None or now < deadline
+        if deadline is not None and now >= deadline:
+            return self._make_up(core, cycles, deadline)
         clock = self.board.clock_hz
         moment, cycle = self._anchor
         due = min(moment + (core.cycles + cycles - cycle) / clock, now + cycles / clock)
@@ -433,13 +455,23 @@ class EmulatedPlatform:
             asleep = now
             woken = self._sleep(due if deadline is None else min(due, deadline))
             now = time.monotonic()
+            self._absence = max(self._absence, 0.0)
             if now < due:
                 core.skip(min(int((now - asleep) * clock), cycles))
                 self._anchor = (now, core.cycles)
-                return woken
+                return woken or self._absence > 0
         core.skip(cycles)
         self._anchor = (due if now - due < LATE else now, core.cycles)
         return True
+
+    def _make_up(self, core: Core, cycles: int, deadline: float) -> bool:
+        """At the deadline: lets pass what passed before the wait; returns True when that reached the next timer."""
+        left = int(self._absence * self.board.clock_hz)
+        if left <= 0 or time.monotonic() > deadline + LATE:
+            return False
+        core.skip(min(left, cycles))
+        self._absence = max(self._absence - cycles / self.board.clock_hz, 0.0)
+        return left >= cycles
 
     def _idle_cycles(self, core: Core) -> int | None:
         """Returns the cycles until the next timer of the core or of a device, or None."""
