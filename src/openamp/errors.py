@@ -61,12 +61,23 @@ __all__ = [
     "TimeoutExpired",
     "UnknownFormatError",
     "UnknownPlatformError",
+    "VirtqueueError",
     "WouldBlock",
 ]
 
 
 class OpenAMPError(Exception):
-    """Root of all errors of this package."""
+    """Root of all errors of this package. They survive a trip to another process, attributes included."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _unpickle, (type(self), self.args, self.__dict__)
+
+
+def _unpickle(kind: type[OpenAMPError], arguments: tuple[object, ...], attributes: dict[str, object]) -> OpenAMPError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(attributes)
+    return error
 
 
 class WouldBlock(OpenAMPError):
