@@ -6,6 +6,11 @@ Start it with `openamp.open("process").boot("examples/remote_echo.py")`, or by i
 
 import openamp
 
-with openamp.serve("process") as bus, bus.create_endpoint("rpmsg-openamp-demo-channel") as endpoint:
-    for message in endpoint:
-        endpoint.send(message)
+with openamp.serve("process") as bus:
+    server = openamp.Server(bus)
+
+    @server.service("rpmsg-openamp-demo-channel")
+    def echo(message: bytes) -> bytes:
+        return message
+
+    server.serve_forever()

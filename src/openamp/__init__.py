@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from openamp.registry import open, platforms, serve
     from openamp.remoteproc import RemoteProc, State
     from openamp.rpmsg import ADDR_ANY, Bus, Channel, Endpoint, Message
+    from openamp.server import Server
 
 __all__ = [
     "ADDR_ANY",
@@ -32,6 +33,7 @@ __all__ = [
     "RemoteCrashed",
     "RemoteExited",
     "RemoteProc",
+    "Server",
     "State",
     "StateError",
     "TimeoutExpired",
@@ -50,6 +52,7 @@ _HOMES = {
     "registry": ("open", "platforms", "serve"),
     "remoteproc": ("RemoteProc", "State"),
     "rpmsg": ("ADDR_ANY", "Bus", "Channel", "Endpoint", "Message"),
+    "server": ("Server",),
 }
 
 
