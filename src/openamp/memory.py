@@ -24,7 +24,8 @@ class SharedMemory:
 
     Args:
         size: length in bytes; rounded up to whole pages.
-        name: shown in /proc for an anonymous mapping.
+        name: shown in /proc for anonymous memory; None makes it without a descriptor, so that it can be handed to
+            other threads and engines of this process only, and any number of them can be had.
         fd: an open file descriptor to map instead of creating anonymous memory; it is duplicated.
         offset: where in the file the mapping starts (a multiple of the page size).
 
@@ -32,13 +33,13 @@ class SharedMemory:
         AllocationError: when the system refuses the mapping.
     """
 
-    def __init__(self, size: int, *, name: str = "openamp", fd: int | None = None, offset: int = 0) -> None:
+    def __init__(self, size: int, *, name: str | None = "openamp", fd: int | None = None, offset: int = 0) -> None:
         page = mmap.PAGESIZE
         self.size = (size + page - 1) // page * page
         try:
             if fd is not None:
                 self.fd = os.dup(fd)
-            elif hasattr(os, "memfd_create"):
+            elif name is not None and hasattr(os, "memfd_create"):
                 self.fd = os.memfd_create(name, os.MFD_CLOEXEC)
                 os.ftruncate(self.fd, self.size)
             else:

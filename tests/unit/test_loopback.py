@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import os
 import sys
 import threading
 
@@ -50,6 +52,21 @@ def test_restart_as_often_as_one_likes() -> None:
             rproc.stop()
             rproc.start()
         assert threading.active_count() < 10
+
+
+def test_hundreds_in_one_process_leave_no_descriptors_and_threads() -> None:
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    gc.disable()  # what is left may go when it likes, but must not use up what is scarce
+    try:
+        for _ in range(100):
+            with openamp.open("loopback", remote=echo) as rproc:
+                rproc.boot()
+                with rproc.create_endpoint(SERVICE) as endpoint:
+                    endpoint.send(b"x")
+                    assert endpoint.receive(timeout=5) == b"x"
+    finally:
+        gc.enable()
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
 
 
 def test_host_and_remote_in_one_thread() -> None:

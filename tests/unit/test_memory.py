@@ -80,6 +80,15 @@ def test_shared_memory_that_cannot_be_had() -> None:
         SharedMemory(1 << 62)
 
 
+def test_memory_for_this_process_alone_needs_no_descriptor() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    shared = SharedMemory(4096, name=None)
+    assert len(os.listdir("/proc/self/fd")) == before
+    shared.view[0] = 7
+    shared.close()
+    assert shared.view[0] == 7
+
+
 def test_shared_memory_leaves_no_descriptor_behind() -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):

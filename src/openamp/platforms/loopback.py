@@ -138,7 +138,7 @@ class LoopbackPlatform:
     ) -> None:
         if not 0x4000 <= size <= _LIMIT:
             raise PlatformError(f"size is {size:#x}; loopback memory has 0x4000..{_LIMIT:#x} bytes")
-        self._shared = SharedMemory(size, name="openamp-loopback")
+        self._shared = SharedMemory(size, name=None)
         self.memory = MemoryMap([Region("shared", 0x10000000, self._shared.view, pool=True)])
         self._program = remote
         self._name = name

@@ -52,8 +52,8 @@ class Machine:
 
     def __init__(self, board: Board) -> None:
         self.board = board
-        self._shared = SharedMemory(sum(m.size for m in board.memory), name=f"openamp-{board.name}")
-        self._shared.close()  # the mapping is enough: a process may have hundreds of machines
+        # Without a descriptor: a process may have hundreds of machines.
+        self._shared = SharedMemory(sum(m.size for m in board.memory), name=None)
         self.memory = MemoryMap(_regions(board, self._shared))
         self._used = False
         self.log = AccessLog()
