@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import struct
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -181,14 +183,14 @@ class Peripherals:
         instructions: until the host saw that.
     """
 
-    def __init__(self, **options: str) -> None:
+    def __init__(self, image: Path = PERIPHERALS, **options: str) -> None:
         self.text = ""
         self.instructions = 0
         self.platform = EmulatedPlatform("stm32mp157", **options)  # type: ignore[arg-type]
         begin = time.monotonic()
         with openamp.RemoteProc(self.platform) as rproc:
             rproc.on_output(self.take)
-            rproc.boot(PERIPHERALS)
+            rproc.boot(image)
             self.run_until("ready\n", rproc)
             self.seconds = time.monotonic() - begin
             self.platform.write_console("usart3", b"hello\n")
@@ -212,6 +214,15 @@ def test_vendor_start_up_code_finds_clocks_semaphores_timer_and_console() -> Non
     run = Peripherals()
     assert run.text == "core clock 208877929\n20 ticks\nready\nyou said hello\n"
     assert run.seconds > 0.015, "twenty ticks of a millisecond"
+
+
+@pytest.mark.toolchain
+def test_the_start_up_code_is_built_from_its_source(tmp_path: Path) -> None:
+    sources = PERIPHERALS.parent
+    for name in ("build.sh", "link.ld", "peripherals.c"):
+        shutil.copy(sources / name, tmp_path)
+    subprocess.run(["sh", tmp_path / "build.sh"], check=True)
+    assert Peripherals(tmp_path / "peripherals.elf").text == Peripherals().text
 
 
 def test_with_idle_skip_timers_are_deterministic() -> None:
