@@ -19,7 +19,7 @@ from openamp.errors import (
     TimeoutExpired,
     WouldBlock,
 )
-from openamp.rpmsg import Bus, Endpoint, HeldBuffer, Message
+from openamp.rpmsg import ADDR_ANY, Bus, Endpoint, HeldBuffer, Message
 from openamp.testing.buses import BusPair, bus_pair
 
 NUM = 4
@@ -417,6 +417,21 @@ def test_borrowed_buffer_decides_late(link: Link) -> None:
         view[0] = 0x21
         other.send(dst=0x20)
     assert link.far.receive_many(timeout=1) == [b"hi", b"!"]
+
+
+@pytest.mark.parametrize("address", [-1, ADDR_ANY, 1 << 32, 1 << 70])
+def test_borrowed_buffer_to_an_impossible_address_stays_borrowed(link: Link, address: int) -> None:
+    with link.near.borrow() as view:
+        view[:2] = b"ok"
+    buffer = link.near.borrow(2)
+    with pytest.raises(RpmsgError, match="out of range"):
+        buffer.send(dst=address)
+    with pytest.raises(RpmsgError, match="out of range"):
+        buffer.send(src=address)
+    buffer.data[:] = b"go"
+    buffer.send()
+    link.pair.settle()
+    assert [data[:2] for data in link.far.receive_many()] == [b"ok", b"go"]
 
 
 def test_borrow_more_than_fits(link: Link) -> None:

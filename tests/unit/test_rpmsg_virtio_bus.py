@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from openamp.errors import MessageTooLongError, OpenAMPError, RemoteProtocolError, StateError
+from openamp.errors import MessageTooLongError, OpenAMPError, RemoteProtocolError, RpmsgError, StateError
 from openamp.rpmsg import Endpoint, HostBus, RemoteBus
-from openamp.rpmsg.wire import HEADER, Header
+from openamp.rpmsg.wire import HEADER, NAME_SERVICE, Header
 from openamp.testing.buses import Rings, make_rings
 from openamp.virtio.device import VIRTIO_RPMSG_F_NS
 
@@ -104,7 +105,8 @@ class RemoteAlone:
         da, view = self.posted.pop(head)
         data = bytes(view[:written])
         self.post(da, view)
-        return Header.parse(data), data[16:]
+        header = Header.parse(data)
+        return header, data[16 : 16 + header.length]
 
     def post(self, da: int, view: memoryview) -> bool:
         """Offers an empty buffer on r2h; returns whether the remote wants a kick."""
@@ -156,6 +158,27 @@ def test_used_part_may_be_longer_than_the_message() -> None:
         else:
             peer.put(message(b"hello"), length=512)
         assert ept.receive(timeout=0) == b"hello"
+
+
+def test_remote_reports_whole_buffers_as_used() -> None:
+    """C hosts take the used ring's length for the room in the buffer that they get back, in both directions."""
+    remote = RemoteAlone(sizes=(512, 300, 512, 512))
+    ept = remote.bus.create_endpoint(src=0x20, dst=0x500)
+    held = remote.bus.create_endpoint(src=0x21, dst=0x500, zero_copy=True)
+    ept.send(b"hello")
+    with ept.borrow(3) as view:
+        view[:] = b"abc"
+    ept.send_many([b"", b"x"])
+    assert [written for _, written in remote.r2h.reclaim_many(NUM)] == [512, 300, 512, 512]
+    for length in (512, 100):
+        head = remote.put(message(b"hello"), length=length)
+        assert ept.receive(timeout=0) == b"hello"
+        assert remote.h2r.reclaim() == (head, length)
+        head = remote.put(message(b"hello", dst=0x21), length=length)
+        with held.hold(timeout=0) as view:
+            assert view == b"hello"
+            assert remote.h2r.reclaim() is None
+        assert remote.h2r.reclaim() == (head, length)
 
 
 def test_announcement_on_the_wire() -> None:
@@ -377,6 +400,74 @@ def test_bad_descriptor_on_r2h(addr: int | None, length: int, writable: bool, wh
         ept.send(b"x", timeout=0)
     assert caught.value.queue == "r2h"
     assert_dead(remote.bus, ept, caught.value)
+
+
+@pytest.mark.parametrize(("addr", "length"), [(0, 0), ((1 << 64) - 1, (1 << 32) - 1)])
+@pytest.mark.parametrize("queue", ["h2r", "r2h"])
+def test_first_descriptor_that_looks_like_no_descriptor(queue: str, addr: int, length: int) -> None:
+    """Buffers are remembered by head; what is remembered before the first one must not fit anything."""
+    remote = RemoteAlone(sizes=())
+    ept = remote.bus.create_endpoint(src=0x20, dst=0x500)
+    ring = remote.h2r if queue == "h2r" else remote.r2h
+    ring.add(addr, length, queue == "r2h")
+    ring.publish()
+    with pytest.raises(RemoteProtocolError):
+        remote.bus.poll() if queue == "h2r" else ept.send(b"x", timeout=0)
+
+
+@pytest.mark.parametrize("direction", ["r2h_buffers", "h2r_buffers"])
+@pytest.mark.parametrize(
+    ("buffer", "what"),
+    [
+        (memoryview(bytearray(15)), "has 0xf bytes"),
+        (memoryview(bytes(512)), "is read-only"),
+        (memoryview(bytearray(1024))[::2], "contiguous"),
+    ],
+)
+def test_buffers_that_cannot_be(direction: str, buffer: memoryview, what: str) -> None:
+    rings = make_rings(num=NUM, r2h_size=512, h2r_size=512)
+    r2h, h2r = rings.driver_queues()
+    buffers: dict[str, Any] = {"r2h_buffers": rings.r2h_buffers, "h2r_buffers": rings.h2r_buffers}
+    buffers[direction] = [(0, buffer)]
+    with pytest.raises(RpmsgError, match=what):
+        HostBus(r2h=r2h, h2r=h2r, features=0, kick=print, pump=no_pump, notify_ids=(7, 8), **buffers)
+
+
+def test_buffers_outlive_the_views_that_the_program_gave() -> None:
+    """Releasing its own view does not take the memory from under the bus."""
+    host = HostAlone()
+    for _, view in [*host.rings.r2h_buffers, *host.rings.h2r_buffers]:
+        view.release()
+    ept = host.bus.create_endpoint(src=0x20, dst=0x500)
+    ept.send(b"out")
+    assert host.get()[1] == b"out"
+    host.put(message(b"in"))
+    assert ept.receive(timeout=0) == b"in"
+
+
+def test_endpoint_closed_within_a_batch_gets_no_more_of_it() -> None:
+    """The peer runs within our kick: a drain inside a drain, whose callback closes the endpoint of the outer one."""
+    host = HostAlone()
+    ept = host.bus.create_endpoint("svc", src=0x20, dst=0x500)
+    inner: list[int] = []
+
+    def kick(notify_id: int) -> None:
+        if not inner:
+            inner.append(notify_id)
+            host.put(message(b"3"))
+            host.bus.notified()
+            ept.close()
+
+    transport: Any = host.bus._transport
+    transport._kick = kick
+    host.put(message(b"1"))
+    host.put(message(NAME_SERVICE.pack(b"new", 0x600, 0), src=0x600, dst=53))
+    host.bus.create_endpoint("new", src=0x21, timeout=0)
+    host.put(message(b"2"))
+    host.bus.poll()
+    assert inner
+    assert host.bus.statistics().num_received + host.bus.statistics().num_dropped == 3
+    assert not ept._queue, "nothing is left where nobody can read it"
 
 
 def test_same_address_changes_its_role() -> None:

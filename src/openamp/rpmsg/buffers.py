@@ -12,6 +12,7 @@ from typing import Protocol
 
 from openamp.errors import ClosedError, MessageTooLongError, StateError
 from openamp.rpmsg.transport import Lender
+from openamp.rpmsg.wire import check_address
 
 __all__ = ["BorrowedBuffer", "HeldBuffer", "Sender"]
 
@@ -140,6 +141,7 @@ class BorrowedBuffer(_Lent):
         Raises:
             MessageTooLongError: when `size` exceeds the view; the buffer stays borrowed.
             NotBoundError: when the endpoint has no destination; the buffer stays borrowed.
+            RpmsgError: when an address is impossible; the buffer stays borrowed.
             ClosedError: when the endpoint was closed meanwhile, or the buffer was sent or given back already.
         """
         if self.released:
@@ -150,9 +152,13 @@ class BorrowedBuffer(_Lent):
             raise MessageTooLongError(
                 f"{length} bytes do not fit the borrowed buffer of {room}; borrow a larger one", size=length, mtu=room
             )
-        address = self._sender._destination() if dst is None else dst
+        sender = self._sender
+        source = sender.src if src is None else src
+        address = sender._destination() if dst is None else dst
+        check_address(source, "source")
+        check_address(address, "destination")
         self._end_view()
-        self._sender._commit(self._token, self._sender.src if src is None else src, address, length)
+        sender._commit(self._token, source, address, length)
 
     def release(self) -> None:
         """Gives the buffer back unsent; harmless when repeated or after `send`.

@@ -13,7 +13,6 @@ from openamp.errors import (
     MessageTooLongError,
     NotBoundError,
     OpenAMPError,
-    RpmsgError,
     StateError,
     TimeoutExpired,
     WouldBlock,
@@ -21,7 +20,7 @@ from openamp.errors import (
 from openamp.rpmsg.buffers import BorrowedBuffer, HeldBuffer
 from openamp.rpmsg.senders import PendingSend
 from openamp.rpmsg.transport import Payload, Transport, as_payload
-from openamp.rpmsg.wire import ADDR_ANY, HEADER_SIZE
+from openamp.rpmsg.wire import ADDR_ANY, HEADER_SIZE, check_address
 
 __all__ = ["Callback", "Carrier", "Endpoint", "Message", "check_address"]
 
@@ -72,12 +71,6 @@ class Carrier(Protocol):
 
     def _explain(self) -> str:
         """Returns what may help a person to understand a timeout."""
-
-
-def check_address(address: int, what: str) -> None:
-    """Raises RpmsgError when a message cannot carry this address."""
-    if not 0 <= address < ADDR_ANY:
-        raise RpmsgError(f"{what} address {address:#x} is out of range; give one from 0 to {ADDR_ANY - 1:#x}")
 
 
 class Endpoint:

@@ -60,6 +60,7 @@ cdef inline bytes copy_out(object view, unsigned int start, unsigned int end):
 
 cdef unsigned int _HEADER_SIZE
 cdef long long _NOBODY
+cdef Py_ssize_t _MANY
 
 cdef int _write(object view, unsigned int src, unsigned int dst, object data, Py_ssize_t length) except -1
 cdef Py_ssize_t _room(Py_ssize_t size) except -1
@@ -77,7 +78,7 @@ cdef class _Rings:
     cdef long long _last_dst
     cdef Py_ssize_t _last_room
 
-    @cython.locals(src=cython.uint, dst=cython.uint, length=cython.uint, end=cython.uint)
+    @cython.locals(src=cython.uint, dst=cython.uint, length=cython.uint, end=cython.uint, returned=cython.bint)
     cdef bint _deliver(
         self, unsigned int token, object view, unsigned int size, unsigned int written, object queue_name
     ) except -1

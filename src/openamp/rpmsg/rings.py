@@ -1,4 +1,4 @@
-# cython: annotation_typing=False, wraparound=False, initializedcheck=False
+# cython: annotation_typing=False, wraparound=False, initializedcheck=False, nonecheck=True
 """Messages in virtqueues: the hot path of RPMsg, for the driver of both queues and for the device of both.
 
 Every message is one buffer of one descriptor. On `r2h` the host posts empty buffers, the remote fills them; on `h2r`
@@ -50,6 +50,7 @@ DEFAULT_BUFFER_SIZE = 512
 
 _HEADER_SIZE = HEADER_SIZE  # once more, for C
 _NOBODY = -1  # no address
+_MANY = 1 << 30
 
 
 class Inbox(Protocol):
@@ -140,8 +141,9 @@ class _Rings:
         if dst != self._last_dst:
             self._look_up(dst)
         if self._last_room == 0 or length > self._longest:
-            self._last_dst = _NOBODY  # the bus may bind or unbind endpoints now
-            return self._deliver_slowly(token, view, src, dst, length)
+            returned = self._deliver_slowly(token, view, src, dst, length)
+            self._last_dst = _NOBODY  # the bus may have bound or closed endpoints, and even drained
+            return returned
         self._last_room -= 1
         self.num_received += 1
         self.bytes_received += length
@@ -156,7 +158,7 @@ class _Rings:
         self._last_room = 0
         endpoint = self._endpoints.get(dst)
         if endpoint is not None and endpoint._dst != ADDR_ANY and not endpoint._parks:
-            self._last_room = max(endpoint._backlog - len(endpoint._queue), 0)
+            self._last_room = max(min(endpoint._backlog - len(endpoint._queue), _MANY), 0)
             self._last_append = endpoint._queue.append
             self._last_called = None if endpoint._callback is None else endpoint
 
@@ -217,16 +219,18 @@ def _write(view: memoryview, src: int, dst: int, data: Payload, length: int) -> 
 
 
 def _own(view: memoryview) -> memoryview:
-    """Returns a view of a buffer that is ours alone, so that nobody can release it, after checking that it can be one.
-
-    The compiled form reads and writes through its address.
-    """
-    if view.readonly or not view.c_contiguous or view.nbytes < HEADER_SIZE:
-        kind = (
-            "read-only" if view.readonly else "not contiguous" if not view.c_contiguous else f"{view.nbytes:#x} bytes"
-        )
-        raise RpmsgError(f"a message buffer that is {kind}; give writable memory of more than {HEADER_SIZE:#x} bytes")
+    """Returns a view of a buffer that is ours alone: the compiled form uses its address, so nobody may release it."""
     return memoryview(view) if view.format == "B" and view.ndim == 1 else view.cast("B")
+
+
+def _checked(view: memoryview) -> memoryview:
+    """Returns a view of our own of a buffer that the program gave, after checking that it can be one."""
+    if view.readonly or not view.c_contiguous or view.nbytes < HEADER_SIZE:
+        what = "is read-only" if view.readonly else f"has {view.nbytes:#x} bytes"
+        raise RpmsgError(
+            f"a message buffer {what}; give writable, contiguous memory of more than {HEADER_SIZE:#x} bytes"
+        )
+    return _own(view)
 
 
 def _room(size: int) -> int:
@@ -267,10 +271,10 @@ class HostRings(_Rings):
         self._r2h = r2h
         self._h2r = h2r
         # By the buffer's number.
-        self._in_views = [_own(view) for _, view in r2h_buffers[: r2h.num_free]]
+        self._in_views = [_checked(view) for _, view in r2h_buffers[: r2h.num_free]]
         self._in_sizes = array("I", map(len, self._in_views))
         self._in_das = array("Q", [da for da, _ in r2h_buffers[: r2h.num_free]])
-        self._out_views = [_own(view) for _, view in h2r_buffers[: h2r.num_free]]
+        self._out_views = [_checked(view) for _, view in h2r_buffers[: h2r.num_free]]
         self._out_sizes = array("I", map(len, self._out_views))
         self._out_das = array("Q", [da for da, _ in h2r_buffers[: h2r.num_free]])
         self._set_num_receive(len(self._in_views))
@@ -405,6 +409,9 @@ class HostRings(_Rings):
 class RemoteRings(_Rings):
     """The device of both queues (a `Transport`); the driver is ready (DRIVER_OK) when it is made.
 
+    The lengths in both used rings are those of the buffers, whatever the messages': the host of OpenAMP's C library
+    takes them for the room in the buffer that it gets back.
+
     Args:
         r2h: the queue of messages to the host.
         h2r: the queue of messages from the host.
@@ -460,7 +467,9 @@ class RemoteRings(_Rings):
         except AddressError as error:
             there = f"is in no shared memory region ({self._memory.describe()})"
             raise self._bad_descriptor(queue, there, "virtio 1.2, 2.7.5: addr is the buffer's address") from error
-        return _own(view) if writable else memoryview(view)
+        if len(view) != queue.length or (writable and view.readonly):
+            raise self._bad_descriptor(queue, "is in memory that cannot be used for it", "virtio 1.2, 2.7.5")
+        return _own(view)
 
     def _bad_descriptor(self, queue: DeviceQueue, what: str, clause: str) -> RemoteProtocolError:
         error = RemoteProtocolError(
@@ -495,7 +504,7 @@ class RemoteRings(_Rings):
                     self._in_sizes[head] = length
                     self._in_das[head] = queue.addr
                 if self._deliver(head, view, length, length, "h2r"):
-                    queue.put(head, 0)
+                    queue.put(head, length)
                     returned += 1
         finally:
             if returned:
@@ -510,7 +519,7 @@ class RemoteRings(_Rings):
     def give_back(self, token: int) -> None:
         self._parked -= 1
         if self._cause is None:
-            self._h2r.put(token, 0)
+            self._h2r.put(token, self._in_sizes[token])
             self._signal(self._h2r.publish(), self._h2r_id)
 
     def borrow(self) -> int:
@@ -570,7 +579,7 @@ class RemoteRings(_Rings):
         return True
 
     def _give(self, head: int, length: int) -> None:
-        self._r2h.put(head, _HEADER_SIZE + length)
+        self._r2h.put(head, self._out_sizes[head])
         self.num_sent += 1
         self.bytes_sent += length
 

@@ -19,6 +19,7 @@ __all__ = [
     "NS_DESTROY",
     "Header",
     "NameServiceMessage",
+    "check_address",
     "encode_name",
 ]
 
@@ -143,3 +144,9 @@ def encode_name(name: str) -> bytes:
             f"service name {name!r} has {len(raw)} bytes; give one of at most {NAME_MAX} bytes of UTF-8 without NUL"
         )
     return raw
+
+
+def check_address(address: int, what: str) -> None:
+    """Raises RpmsgError when a message cannot carry this address."""
+    if not 0 <= address < ADDR_ANY:
+        raise RpmsgError(f"{what} address {address:#x} is out of range; give one from 0 to {ADDR_ANY - 1:#x}")
