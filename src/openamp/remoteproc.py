@@ -331,6 +331,7 @@ class RemoteProc:
         timeout: float | None = 5.0,
         backlog: int | None = None,
         zero_copy: bool = False,
+        unbind_callback: Callable[[Endpoint], object] | None = None,
     ) -> Endpoint:
         """Creates an endpoint on the (first) bus; with a name and no `dst` it waits for the remote's announcement.
 
@@ -345,6 +346,7 @@ class RemoteProc:
             timeout=timeout,
             backlog=backlog,
             zero_copy=zero_copy,
+            unbind_callback=unbind_callback,
         )
 
     def wait(self, *, timeout: float | None = None) -> bool:

@@ -546,3 +546,43 @@ def test_bus_is_a_context_manager() -> None:
     with bus_pair().host as bus:
         ept = bus.create_endpoint()
     assert ept.is_closed
+
+
+def test_only_the_endpoints_of_a_destroyed_channel_hear_of_their_unbinding() -> None:
+    pair, remote = raw_pair()
+    told: list[Endpoint] = []
+    ours = [pair.host.create_endpoint("svc", timeout=0, unbind_callback=told.append) for _ in range(3)]
+    for addr in (50, 51):
+        announce(remote, b"svc", addr)
+    pair.host.poll()
+    announce(remote, b"svc", 50, flags=1)
+    pair.host.poll()
+    assert told == [ours[0]]
+    announce(remote, b"svc", 50)
+    pair.host.poll()
+    assert ours[0].is_bound
+    announce(remote, b"svc", 50, flags=1)
+    pair.host.poll()
+    assert told == [ours[0]] * 2
+
+
+def test_closed_endpoints_hear_of_no_unbinding_and_errors_lose_nothing() -> None:
+    pair, remote = raw_pair()
+    told: list[str] = []
+
+    def fail(endpoint: Endpoint) -> None:
+        told.append(endpoint.name)
+        raise ValueError(endpoint.name)
+
+    closed = pair.host.create_endpoint("c", timeout=0, unbind_callback=fail)
+    for name in ("a", "b"):
+        pair.host.create_endpoint(name, timeout=0, unbind_callback=fail)
+    for at, wire_name in enumerate((b"a", b"b", b"c")):
+        announce(remote, wire_name, 50 + at)
+    pair.host.poll()
+    closed.close()
+    for at, wire_name in enumerate((b"a", b"b", b"c")):
+        announce(remote, wire_name, 50 + at, flags=1)
+    with pytest.raises(ValueError, match="a"):
+        pair.host.poll()
+    assert told == ["a", "b"]

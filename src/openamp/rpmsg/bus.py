@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -90,13 +90,14 @@ class _Orphan:
 
 
 class _ChannelEvent:
-    """A channel that came or went, for the callbacks."""
+    """A channel that came or went, for the callbacks; with it went the destination of the `unbound` endpoints."""
 
-    __slots__ = ("channel", "created")
+    __slots__ = ("channel", "created", "unbound")
 
-    def __init__(self, channel: Channel, created: bool) -> None:
+    def __init__(self, channel: Channel, created: bool, unbound: Sequence[Endpoint]) -> None:
         self.channel = channel
         self.created = created
+        self.unbound = unbound
 
 
 class Bus:
@@ -140,6 +141,7 @@ class Bus:
         )
         self._created_callbacks: list[ChannelCallback] = []
         self._destroyed_callbacks: list[ChannelCallback] = []
+        self._unbind_callbacks: dict[Endpoint, Callable[[Endpoint], object]] = {}
         self._ready: deque[Endpoint | _ChannelEvent | _Orphan] = deque()
         self._num_channel_events = 0  # of them in _ready
         self._num_orphans = 0  # of them in _ready
@@ -173,6 +175,7 @@ class Bus:
         timeout: float | None = 5.0,
         backlog: int | None = None,
         zero_copy: bool = False,
+        unbind_callback: Callable[[Endpoint], object] | None = None,
     ) -> Endpoint:
         """Creates an endpoint.
 
@@ -194,6 +197,7 @@ class Bus:
                 32 MiB, should they all be as long as the longest the bus has seen.
             zero_copy: leave messages in the shared buffers until they are taken, see `Endpoint.hold`; a callback
                 gets a HeldBuffer, which is given back after the call unless the callback calls its `keep`.
+            unbind_callback: called with the endpoint when the peer has taken away the channel that it was bound to.
 
         Raises:
             AddressInUseError: when `src` is taken.
@@ -229,6 +233,8 @@ class Bus:
         )
         endpoint._auto_backlog = backlog is None
         self._endpoints[address] = endpoint
+        if unbind_callback is not None:
+            self._unbind_callbacks[endpoint] = unbind_callback
         self._names.bind_new(endpoint)
         if self._num_orphans:
             self._adopt(endpoint)
@@ -498,11 +504,11 @@ class Bus:
         else:
             self._dropped += 1
 
-    def _tell(self, channel: Channel, created: bool) -> bool:
+    def _tell(self, channel: Channel, created: bool, unbound: Sequence[Endpoint] = ()) -> bool:
         if self._num_channel_events >= 2 * MAX_CHANNELS:
             return False
-        if self._created_callbacks or self._destroyed_callbacks:
-            self._ready.append(_ChannelEvent(channel, created))
+        if self._created_callbacks or self._destroyed_callbacks or self._unbind_callbacks:
+            self._ready.append(_ChannelEvent(channel, created, unbound))
             self._num_channel_events += 1
         return True
 
@@ -532,14 +538,21 @@ class Bus:
             self._dispatching = False
 
     def _call_back_channel(self, event: _ChannelEvent) -> None:
-        channel = event.channel
+        channel, unbound = event.channel, event.unbound
         if not event.created and (channel.name, channel.dst) not in self._names.channels:
-            self._names.unbind(channel)  # what was bound by a callback that heard of its creation late
+            unbound = [*unbound, *self._names.unbind(channel)]  # bound by a callback that heard of its creation late
         for callback in tuple(self._created_callbacks if event.created else self._destroyed_callbacks):
             try:
                 callback(channel)
             except Exception as error:
                 self._defer(error)
+        for endpoint in unbound:
+            unbind_callback = self._unbind_callbacks.get(endpoint)
+            if unbind_callback is not None:
+                try:
+                    unbind_callback(endpoint)
+                except Exception as error:
+                    self._defer(error)
 
     def _call_back(self, endpoint: Endpoint) -> None:
         queue, callback = endpoint._queue, endpoint._callback
@@ -596,6 +609,7 @@ class Bus:
         endpoint._closed = True
         endpoint._dst = ADDR_ANY
         del self._endpoints[endpoint._src]
+        self._unbind_callbacks.pop(endpoint, None)
         unread = endpoint._queue
         self._discarded += len(unread)
         while unread:

@@ -12,7 +12,7 @@ host does not, and the remote's endpoint is bound by the first message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -47,7 +47,7 @@ ChannelCallback = Callable[[Channel], object]
 class NamesOwner(Protocol):
     """What the name service needs of its bus."""
 
-    def _tell(self, channel: Channel, created: bool) -> bool:
+    def _tell(self, channel: Channel, created: bool, unbound: Sequence[Endpoint] = ()) -> bool:
         """Has the callbacks told of a channel that came or went; False when there are too many to tell of."""
 
     def _send_announcement(self, src: int, data: bytes) -> None:
@@ -123,8 +123,7 @@ class NameService:
 
     def _destroyed(self, channel: Channel) -> None:
         if self.channels.pop((channel.name, channel.dst), None) is not None:
-            self.unbind(channel)
-            self._owner._tell(channel, False)
+            self._owner._tell(channel, False, self.unbind(channel))
 
     def _add(self, channel: Channel) -> bool:
         if len(self.channels) >= MAX_CHANNELS or not self._owner._tell(channel, True):
@@ -184,8 +183,9 @@ class NameService:
         if endpoint.name and (endpoint.name, src) not in self.channels:
             self._add(Channel(endpoint.name, src, endpoint._wire_name))
 
-    def unbind(self, channel: Channel) -> None:
-        """Takes the destination from the endpoints that have this channel."""
+    def unbind(self, channel: Channel) -> list[Endpoint]:
+        """Takes the destination from the endpoints that have this channel, and returns them."""
+        unbound = []
         lost = f"the peer destroyed the channel {channel.name!r} at {channel.dst:#x}"
         for endpoint in self._endpoints.values():
             if endpoint.name == channel.name and endpoint._dst == channel.dst:
@@ -193,6 +193,8 @@ class NameService:
                 endpoint._lost = lost
                 error = NotBoundError(f"{lost} while messages to it waited for a buffer")
                 self._owner._fail_senders(endpoint._src, channel.dst, error)
+                unbound.append(endpoint)
+        return unbound
 
     def closed(self, endpoint: Endpoint, dst: int) -> None:
         """Announces the end of an endpoint that was closed while bound to `dst`, and gives up its channel."""
