@@ -14,11 +14,15 @@ import pytest
 import openamp
 from openamp import virtio
 from openamp.virtio import virtqueue
+from openamp.virtio._choice import choose
 
 PACKAGE = Path(openamp.__file__).parent
-ASK = (
-    "from openamp import virtio; from openamp.virtio import virtqueue; print(virtio.implementation, virtqueue.__file__)"
-)
+ASK = """
+from openamp import virtio
+from openamp.rpmsg import rings
+from openamp.virtio import virtqueue
+print(virtio.implementation, virtqueue.__file__, rings.__file__)
+"""
 
 
 def ask(root: Path, plain: str | None = None, *options: str) -> subprocess.CompletedProcess[str]:
@@ -45,7 +49,8 @@ def test_implementation_says_what_runs() -> None:
 @pytest.mark.parametrize("plain", ["1", "yes"])
 def test_the_environment_chooses_the_plain_form(plain: str) -> None:
     answer = ask(PACKAGE.parent, plain, "-W", "error")
-    assert answer.stdout.split() == ["plain", str(PACKAGE / "virtio" / "virtqueue.py")], answer.stderr
+    sources = [str(PACKAGE / "virtio" / "virtqueue.py"), str(PACKAGE / "rpmsg" / "rings.py")]
+    assert answer.stdout.split() == ["plain", *sources], answer.stderr
 
 
 @pytest.mark.parametrize("plain", [None, "", "0"])
@@ -60,7 +65,8 @@ def test_otherwise_what_was_built_runs(plain: str | None) -> None:
 
 def test_without_a_compiled_form_the_plain_one_runs(copy: Path) -> None:
     answer = ask(copy, None, "-W", "error")
-    assert answer.stdout.split() == ["plain", str(copy / "openamp" / "virtio" / "virtqueue.py")], answer.stderr
+    sources = [str(copy / "openamp" / "virtio" / "virtqueue.py"), str(copy / "openamp" / "rpmsg" / "rings.py")]
+    assert answer.stdout.split() == ["plain", *sources], answer.stderr
 
 
 @pytest.mark.parametrize("source", ["virtqueue.py", "virtqueue.pxd"])
@@ -78,6 +84,32 @@ def test_a_compiled_form_older_than_its_source_is_not_used(copy: Path, source: s
     loud = ask(copy, None, "-W", "error")
     assert "is older than its source" in loud.stderr
     assert loud.returncode != 0
+
+
+@pytest.mark.parametrize("source", ["a/module.py", "a/module.pxd", "b/layout.pxd"])
+def test_every_file_that_a_module_is_made_from_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.delenv("OPENAMP_PLAIN", raising=False)
+    built = tmp_path / "a" / f"module{EXTENSION_SUFFIXES[0]}"
+    for name in ("a/module.py", "a/module.pxd", "b/layout.pxd"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    built.touch()
+    modules = [("module.py", "module.pxd", "../b/layout.pxd")]
+    choose([str(tmp_path / "a")], modules)
+    newer = built.stat().st_mtime + 10
+    os.utime(tmp_path / source, (newer, newer))
+    with pytest.warns(RuntimeWarning, match="is older than its source"):
+        choose([str(tmp_path / "a")], modules)
+
+
+def test_compiled_rings_are_not_put_upon_plain_queues(copy: Path) -> None:
+    """They would look for the queues' layout in C."""
+    built = copy / "openamp" / "rpmsg" / f"rings{EXTENSION_SUFFIXES[0]}"
+    built.write_bytes(b"no library at all")
+    answer = ask(copy, None, "-W", "error")
+    assert answer.stdout.split()[2:] == [str(copy / "openamp" / "rpmsg" / "rings.py")], answer.stderr
 
 
 def test_files_of_one_installation_are_not_called_old(copy: Path) -> None:
