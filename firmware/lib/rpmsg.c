@@ -105,7 +105,8 @@ static void commit(struct rpmsg_device *device, uint32_t src, uint32_t dst, uint
     copy_header(device->spare.data, &header);
     device->spare.data = NULL;
     device->sent++;
-    vq_push(&device->r2h, device->spare.head, HEADER_SIZE + len);
+    /* The buffer's length, as on the other ring: a host of older OpenAMP posts the buffer again with this length. */
+    vq_push(&device->r2h, device->spare.head, device->spare.len);
     if (!device->polling)
         rpmsg_flush(device);
 }

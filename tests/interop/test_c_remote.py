@@ -232,6 +232,20 @@ def test_buffer_sizes_are_the_hosts_choice(library: Library, sizes: tuple[int, i
     pair.close()
 
 
+def test_used_lengths_are_those_of_the_buffers(library: Library) -> None:
+    """Hosts of older OpenAMP take them for the room in the buffers that they get back."""
+    pair = Pair(library, sizes=(256, 1024), features=0)
+    pair.service(None, 100)
+    endpoint = pair.bus.create_endpoint(dst=100)
+    for size in (5, 100, 0):
+        exchange(endpoint, bytes(size))
+    for ring, length in zip(RINGS, (256, 1024), strict=True):
+        used = ring - BASE + vring_size(NUM, ALIGN) - (6 + 8 * NUM)
+        assert struct.unpack_from("<H", pair.view, used + 2) == (3,)
+        assert [struct.unpack_from("<I", pair.view, used + 8 + 8 * i)[0] for i in range(3)] == [length] * 3
+    pair.close()
+
+
 def test_indices_wrap(pair: Pair) -> None:
     pair.service(ECHO)
     endpoint = pair.bus.create_endpoint(ECHO, timeout=5)
