@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from openamp import Endpoint, lcm
-from openamp.platforms.loopback import LoopbackPlatform, LoopbackRemote
+from openamp.platforms.loopback import LoopbackRemote
 
 SERVICE = "rpmsg-openamp-demo-channel"
 SHUTDOWN = (0xEF56A55A).to_bytes(4, "little")
@@ -57,8 +57,7 @@ class HostApplication:
 def main() -> None:
     """The host's side of the life cycle."""
     host = HostApplication()
-    platform = LoopbackPlatform(remote=remote_main)
-    rproc = lcm.remoteproc_init(platform.builtin_firmware(), platform, host.created, None, host.received)
+    rproc = lcm.remoteproc_init(None, "loopback", host.created, None, host.received, remote=remote_main)
     lcm.remoteproc_boot(rproc)
     while host.ept is None:
         lcm.platform_poll(rproc, timeout=5.0)

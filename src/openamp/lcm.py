@@ -4,7 +4,9 @@ Programs written step by step after the documentation read the same here. What d
 
 - Handles are returned (a `RemoteProc` on the host, a `RemoteContext` on the remote) instead of stored through a
   pointer, and errors are exceptions (`openamp.errors`) instead of negative numbers.
-- Data is `bytes`; its length comes with it. Receive callbacks keep C's order, `cb(ept, data, len, src, priv)`.
+- Data is `bytes`; its length comes with it. Receive callbacks keep C's order, `cb(ept, data, len, src, priv)`. With
+  `zero_copy=True` at `rpmsg_create_ept`, `data` is a `HeldBuffer` on the message where it lies, as C's pointer is: it
+  is given back after the callback unless the callback calls `rpmsg_hold_rx_buffer`.
 - Nothing runs behind the program's back: callbacks are called from within `platform_poll`, and from within every
   call that waits.
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from openamp.errors import HostShutdown, NotBoundError
+from openamp.errors import ClosedError, HostShutdown, NotBoundError, TimeoutExpired, WouldBlock
 from openamp.link import HostPlatform, RemotePlatform
 from openamp.registry import open as open_platform
 from openamp.registry import serve
@@ -78,7 +80,7 @@ Handle = RemoteProc | RemoteContext
 
 
 def remoteproc_init(
-    firmware: Firmware,
+    firmware: Firmware | None,
     platform: str | HostPlatform = "emulated",
     channel_created: ChannelCallback | None = None,
     channel_destroyed: ChannelCallback | None = None,
@@ -88,10 +90,11 @@ def remoteproc_init(
     """Host, first step: fetches and decodes the image, handles its resource table, carves out memory.
 
     Args:
-        firmware: the image's path or bytes, or a `FirmwareImage`.
+        firmware: the image's path or bytes, or a `FirmwareImage`; None takes the platform's own, where it has one
+            (loopback).
         platform: a platform's name or object; `options` are `openamp.open`'s (emulated: `board="stm32mp157"`).
-        channel_created: called with a new endpoint for every channel that the remote announces; it is already bound,
-            and the remote gets the acknowledgement.
+        channel_created: called with a new endpoint for every channel that the remote announces and no endpoint of
+            yours waits for; it is already bound, and the remote gets the acknowledgement.
         channel_destroyed: called with that endpoint when the remote takes the channel away.
         default_cb: receives the messages of those endpoints; without it they queue for `ept.receive()`.
 
@@ -143,7 +146,7 @@ def remoteproc_deinit(rproc: RemoteProc) -> None:
 
 def remoteproc_resource_init(
     platform: str | RemotePlatform,
-    channels: Iterable[str] = (),
+    channels: str | Iterable[str] = (),
     channel_created: ChannelCallback | None = None,
     channel_destroyed: ChannelCallback | None = None,
     default_cb: EndpointCallback | None = None,
@@ -155,7 +158,7 @@ def remoteproc_resource_init(
 
     Args:
         platform: the link that the remote's program was given, or a platform's name with its `options`.
-        channels: names of the services to announce.
+        channels: name or names of the services to announce.
         channel_created: called with an announced endpoint when the host has acknowledged it (or, with a host that
             sends no acknowledgement, when its first message has come).
         channel_destroyed: called with the endpoint when the host takes the channel away.
@@ -167,13 +170,22 @@ def remoteproc_resource_init(
         OpenAMPError: as `openamp.serve` does.
     """
     bus = serve(platform, timeout=timeout, **options)
-    names = tuple(channels)
-    if channel_created is not None:
-        _on_channel(bus.on_channel_created, bus, names, channel_created)
-    if channel_destroyed is not None:
-        _on_channel(bus.on_channel_destroyed, bus, names, channel_destroyed)
-    for name in names:
-        bus.create_endpoint(name, callback=_endpoint_callback(default_cb, None))
+    served: list[Endpoint] = []
+
+    @bus.on_channel_created
+    def bound(channel: Channel) -> None:
+        for endpoint in served:
+            if channel_created is not None and endpoint.name == channel.name and endpoint.dst == channel.dst:
+                channel_created(endpoint)
+
+    callback = _endpoint_callback(default_cb, None)
+    try:
+        for name in [channels] if isinstance(channels, str) else channels:
+            endpoint = bus.create_endpoint(name, callback=callback, unbind_callback=channel_destroyed)
+            served.append(endpoint)
+    except BaseException:
+        bus.close()
+        raise
     return RemoteContext(bus)
 
 
@@ -212,6 +224,8 @@ def rpmsg_create_ept(
     cb: EndpointCallback | None = None,
     unbind_cb: ChannelCallback | None = None,
     priv: Any = None,
+    *,
+    zero_copy: bool = False,
 ) -> Endpoint:
     """Creates an endpoint; never waits for the other side.
 
@@ -224,23 +238,24 @@ def rpmsg_create_ept(
         src: the local address; ADDR_ANY chooses one.
         dest: the other side's address; ADDR_ANY waits for the binding.
         cb: receive callback (ept, data, len, src, priv); without it messages queue for `ept.receive()`.
-        unbind_cb: called with the endpoint when the other side takes the service away.
+        unbind_cb: called with the endpoint when the other side takes its channel away.
         priv: handed to `cb`.
+        zero_copy: `cb` gets a `HeldBuffer` instead of bytes; see `rpmsg_hold_rx_buffer`.
 
     Raises:
         AddressInUseError: when `src` is taken.
         RpmsgError: when the name or an address is impossible.
     """
     bus = rdev if isinstance(rdev, Bus) else rdev.bus
-    endpoint = bus.create_endpoint(name, src=src, dst=dest, callback=_endpoint_callback(cb, priv), timeout=0)
-    if unbind_cb is not None:
-
-        @bus.on_channel_destroyed
-        def channel_destroyed(channel: Channel) -> None:
-            if channel.name == name and not endpoint.is_bound and not endpoint.is_closed:
-                unbind_cb(endpoint)
-
-    return endpoint
+    return bus.create_endpoint(
+        name,
+        src=src,
+        dst=dest,
+        callback=_endpoint_callback(cb, priv),
+        timeout=0,
+        zero_copy=zero_copy,
+        unbind_callback=unbind_cb,
+    )
 
 
 def rpmsg_destroy_ept(ept: Endpoint) -> None:
@@ -251,46 +266,49 @@ def rpmsg_destroy_ept(ept: Endpoint) -> None:
 def rpmsg_send(ept: Endpoint, data: Payload) -> int:
     """Sends to the endpoint's destination, waiting for a buffer; returns the number of bytes."""
     ept.send(data)
-    return len(data)
+    return _size(data)
 
 
 def rpmsg_sendto(ept: Endpoint, data: Payload, dst: int) -> int:
     """Sends to any address of the other side, waiting for a buffer; returns the number of bytes."""
     ept.send_to(data, dst)
-    return len(data)
+    return _size(data)
 
 
 def rpmsg_send_offchannel(ept: Endpoint, src: int, dst: int, data: Payload) -> int:
     """Sends between any two addresses, waiting for a buffer; returns the number of bytes."""
     ept.send_offchannel(src, dst, data)
-    return len(data)
+    return _size(data)
 
 
 def rpmsg_trysend(ept: Endpoint, data: Payload) -> int:
     """Sends to the endpoint's destination, or raises WouldBlock when no buffer is free."""
     ept.try_send(data)
-    return len(data)
+    return _size(data)
 
 
 def rpmsg_trysendto(ept: Endpoint, data: Payload, dst: int) -> int:
     """Sends to any address of the other side, or raises WouldBlock when no buffer is free."""
     ept.try_send_to(data, dst)
-    return len(data)
+    return _size(data)
 
 
 def rpmsg_trysend_offchannel(ept: Endpoint, src: int, dst: int, data: Payload) -> int:
     """Sends between any two addresses, or raises WouldBlock when no buffer is free."""
     ept.try_send_offchannel(src, dst, data)
-    return len(data)
+    return _size(data)
 
 
 def rpmsg_get_tx_payload_buffer(ept: Endpoint, wait: bool = True) -> BorrowedBuffer:
     """Lends a transmit buffer; write the payload into its `data`, then give it to one of the `_nocopy` functions.
 
     Raises:
-        TimeoutExpired: when `wait` is False and no buffer is free.
+        WouldBlock: when `wait` is False and no buffer is free.
     """
-    return ept.borrow(timeout=None if wait else 0)
+    try:
+        return ept.borrow(timeout=None if wait else 0)
+    except TimeoutExpired as error:
+        raise WouldBlock(f"no transmit buffer is free now ({error}); wait=True waits for one") from error
 
 
 def rpmsg_send_nocopy(ept: Endpoint, buffer: BorrowedBuffer, size: int) -> int:
@@ -314,12 +332,27 @@ def rpmsg_release_tx_buffer(ept: Endpoint, buffer: BorrowedBuffer) -> None:
     buffer.release()
 
 
-def rpmsg_hold_rx_buffer(ept: Endpoint, timeout: float | None = None) -> HeldBuffer:
-    """Holds the next received message where it lies; its `data` stays valid until `rpmsg_release_rx_buffer`.
+def rpmsg_hold_rx_buffer(
+    ept: Endpoint, buffer: HeldBuffer | None = None, *, timeout: float | None = None
+) -> HeldBuffer:
+    """Holds a received message where it lies; its `data` stays valid until `rpmsg_release_rx_buffer`.
 
-    C calls this inside the receive callback; here it takes the message from the queue of an endpoint without one.
+    Args:
+        ept: the endpoint.
+        buffer: inside a receive callback of an endpoint made with `zero_copy=True`, what it got as `data`, as in C;
+            None takes the next message of an endpoint without a callback.
+        timeout: seconds to wait for that message; None waits for ever.
+
+    Raises:
+        ClosedError: when the buffer was given back already.
+        OpenAMPError: without a buffer, as `Endpoint.hold` does.
     """
-    return ept.hold(timeout=timeout)
+    if buffer is None:
+        return ept.hold(timeout=timeout)
+    if buffer.released:
+        raise ClosedError("this message was given back after its callback; hold it inside of the callback")
+    buffer.keep()
+    return buffer
 
 
 def rpmsg_release_rx_buffer(ept: Endpoint, buffer: HeldBuffer) -> None:
@@ -335,26 +368,9 @@ def _endpoint_callback(cb: EndpointCallback | None, priv: Any) -> Callable[[Endp
         return None
 
     def deliver(endpoint: Endpoint, data: Any, src: int) -> None:
-        cb(endpoint, data, len(data), src, priv)
+        cb(endpoint, data, len(data.data if isinstance(data, HeldBuffer) else data), src, priv)
 
     return deliver
-
-
-def _on_channel(
-    register: Callable[[Callable[[Channel], object]], object],
-    bus: Bus,
-    names: tuple[str, ...],
-    callback: ChannelCallback,
-) -> None:
-    """Calls back with our endpoint of each channel, where that is one of the announced names."""
-
-    def changed(channel: Channel) -> None:
-        for endpoint in bus.endpoints:
-            if endpoint.name == channel.name and channel.name in names:
-                callback(endpoint)
-                return
-
-    register(changed)
 
 
 def _follow_channels(
@@ -366,22 +382,30 @@ def _follow_channels(
     """Gives every announced channel an endpoint, as the documentation's host does."""
     if created is None and destroyed is None and default_cb is None:
         return
-    endpoints: dict[Channel, Endpoint] = {}
+
+    def unbound(endpoint: Endpoint) -> None:
+        try:
+            if destroyed is not None:
+                destroyed(endpoint)
+        finally:
+            endpoint.close()
 
     @bus.on_channel_created
-    def channel_created(channel: Channel) -> None:
-        endpoint = bus.create_endpoint(channel.name, dst=channel.dst, callback=_endpoint_callback(default_cb, None))
-        endpoints[channel] = endpoint
+    def announced(channel: Channel) -> None:
+        if any(endpoint.name == channel.name and endpoint.dst == channel.dst for endpoint in bus.endpoints):
+            return  # the application was waiting for it with an endpoint of its own
+        endpoint = bus.create_endpoint(
+            channel.name,
+            dst=channel.dst,
+            callback=_endpoint_callback(default_cb, None),
+            unbind_callback=unbound,
+        )
         if created is not None:
             created(endpoint)
 
-    @bus.on_channel_destroyed
-    def channel_destroyed(channel: Channel) -> None:
-        endpoint = endpoints.pop(channel, None)
-        if endpoint is not None:
-            if destroyed is not None:
-                destroyed(endpoint)
-            endpoint.close()
+
+def _size(data: Payload) -> int:
+    return memoryview(data).nbytes
 
 
 def _destination(ept: Endpoint) -> int:

@@ -206,19 +206,21 @@ class RemoteProc:
 
     # -- life cycle ------------------------------------------------------------------------------------------------
 
-    def load(self, firmware: Firmware) -> FirmwareImage:
+    def load(self, firmware: Firmware | None = None) -> FirmwareImage:
         """Decodes an image, handles its resource table and finds places for all that it asks for.
 
         Args:
-            firmware: a path, the bytes themselves, or an image.
+            firmware: a path, the bytes themselves, or an image; None takes the platform's own, where it has one.
 
         Raises:
             ImageError, ResourceTableError: when the image or its table is broken.
             PlatformError: when the image does not fit the platform (the wrong machine, memory it does not have).
             AddressError, AllocationError: when carve-outs or rings find no place.
-            StateError: while the remote runs.
+            StateError: while the remote runs, or when there is no firmware.
         """
         self._require("load")
+        if firmware is None:
+            firmware = self._builtin_firmware()
         self._await_reset()
         if isinstance(self.platform, ProgramPlatform) and isinstance(firmware, (str, os.PathLike)):
             image = self.platform.open_firmware(os.fspath(firmware))
@@ -251,16 +253,8 @@ class RemoteProc:
     def boot(self, firmware: Firmware | None = None) -> None:
         """Loads `firmware` (or the one that is known) and starts it."""
         self._require("boot")
-        if firmware is not None:
+        if firmware is not None or self._image is None:
             self.load(firmware)
-        elif self._image is None and isinstance(self.platform, BuiltinFirmware):
-            self.load(self.platform.builtin_firmware())
-        elif self._image is None:
-            raise StateError(
-                "there is no firmware to boot: name an image, as in boot('firmware.elf')",
-                state=self._state.value,
-                allowed=("load", "boot"),
-            )
         self._start()
 
     def shutdown(self) -> Shutdown:
@@ -410,6 +404,15 @@ class RemoteProc:
             + f" (allowed now: {', '.join(allowed)})",
             state=self._state.value,
             allowed=allowed,
+        )
+
+    def _builtin_firmware(self) -> FirmwareImage:
+        if isinstance(self.platform, BuiltinFirmware):
+            return self.platform.builtin_firmware()
+        raise StateError(
+            "there is no firmware to boot: name an image, as in boot('firmware.elf')",
+            state=self._state.value,
+            allowed=("load", "boot"),
         )
 
     def _await_reset(self) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Callable
-from typing import Any
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
 
 from openamp import lcm
-from openamp.errors import WouldBlock
+from openamp.errors import ClosedError, RpmsgError, WouldBlock
 from openamp.platforms.loopback import LoopbackPlatform, LoopbackRemote
-from openamp.rpmsg import BorrowedBuffer, Endpoint
+from openamp.remoteproc import RemoteProc
+from openamp.rpmsg import BorrowedBuffer, Channel, Endpoint, HeldBuffer
 
 SERVICE = "rpmsg-openamp-demo-channel"
 SHUTDOWN = struct.pack("<I", 0xEF56A55A)
@@ -65,8 +69,7 @@ class Host:
 
 def test_the_documented_program() -> None:
     remote, host = Remote(), Host()
-    platform = LoopbackPlatform(remote=remote.main)
-    rproc = lcm.remoteproc_init(platform.builtin_firmware(), platform, host.created, host.destroyed, host.received)
+    rproc = lcm.remoteproc_init(None, "loopback", host.created, host.destroyed, host.received, remote=remote.main)
     lcm.remoteproc_boot(rproc)
     while host.ept is None:
         assert lcm.platform_poll(rproc, 5)
@@ -96,22 +99,38 @@ def test_the_remote_learns_of_a_hard_shutdown() -> None:
     assert remote.events == [f"created {SERVICE}", "deinit"]
 
 
-def pair() -> tuple[Any, Any, Any]:
-    """A host's and a remote's endpoint in this thread, and the host's handle."""
-    platform = LoopbackPlatform(name="lcm")
-    rproc = lcm.remoteproc_init(platform.builtin_firmware(), platform)
+class Pair(NamedTuple):
+    """Both sides in this thread, and an endpoint of each, bound to the other."""
+
+    rproc: RemoteProc
+    context: lcm.RemoteContext
+    ours: Endpoint
+    theirs: Endpoint
+
+    def poll(self) -> None:
+        """Lets each side take in what there is."""
+        for _ in range(3):
+            lcm.platform_poll(self.rproc, 0)
+            lcm.platform_poll(self.context, 0)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    rproc = lcm.remoteproc_init(None, "loopback", name="lcm")
     lcm.remoteproc_boot(rproc)
     context = lcm.remoteproc_resource_init("loopback", name="lcm", timeout=1)
     theirs = lcm.rpmsg_create_ept(context, "svc", src=100)
     ours = lcm.rpmsg_create_ept(rproc, "svc")
-    while not ours.is_bound:
-        assert lcm.platform_poll(rproc, 1)
-    lcm.platform_poll(context, 0)
-    return rproc, ours, theirs
+    both = Pair(rproc, context, ours, theirs)
+    both.poll()
+    assert ours.is_bound
+    assert theirs.is_bound
+    yield both
+    lcm.remoteproc_deinit(rproc)
 
 
-def test_all_ways_of_sending() -> None:
-    rproc, ours, theirs = pair()
+def test_all_ways_of_sending(pair: Pair) -> None:
+    ours, theirs = pair.ours, pair.theirs
     lcm.rpmsg_send(ours, b"send")
     lcm.rpmsg_trysend(ours, b"trysend")
     lcm.rpmsg_sendto(ours, b"sendto", 100)
@@ -128,11 +147,10 @@ def test_all_ways_of_sending() -> None:
         b"tryoffchannel",
     ]
     assert [m.src for m in received] == [ours.src] * 4 + [77, 78]
-    lcm.remoteproc_deinit(rproc)
 
 
-def test_no_copy_both_ways() -> None:
-    rproc, ours, theirs = pair()
+def test_no_copy_both_ways(pair: Pair) -> None:
+    ours, theirs = pair.ours, pair.theirs
     ways: tuple[Callable[[BorrowedBuffer], int], ...] = (
         lambda b: lcm.rpmsg_send_nocopy(ours, b, 5),
         lambda b: lcm.rpmsg_sendto_nocopy(ours, b, 5, 100),
@@ -147,30 +165,169 @@ def test_no_copy_both_ways() -> None:
         lcm.rpmsg_release_rx_buffer(theirs, held)
     unused = lcm.rpmsg_get_tx_payload_buffer(ours, wait=False)
     lcm.rpmsg_release_tx_buffer(ours, unused)
-    lcm.remoteproc_deinit(rproc)
 
 
-def test_trysend_without_a_buffer() -> None:
-    rproc, ours, theirs = pair()
+def test_trysend_without_a_buffer(pair: Pair) -> None:
+    ours, theirs = pair.ours, pair.theirs
     theirs._backlog = 4  # the remote reads nothing: its queue fills, then its buffers, then ours
     sent = 0
     with contextlib.suppress(WouldBlock):
         while sent < 100_000:
             sent += lcm.rpmsg_trysend(ours, bytes(496)) // 496
     assert 0 < sent < 100_000
+
+
+def test_sizes_are_in_bytes(pair: Pair) -> None:
+    assert lcm.rpmsg_send(pair.ours, memoryview(bytes(8)).cast("I")) == 8
+    assert lcm.rpmsg_sendto(pair.ours, array("H", [1, 2]), 100) == 4  # type: ignore[arg-type]
+    assert [len(pair.theirs.receive(timeout=1)) for _ in range(2)] == [8, 4]
+
+
+def test_no_transmit_buffer_is_free(pair: Pair) -> None:
+    lent = []
+    with pytest.raises(WouldBlock, match="wait=True waits"):
+        while True:
+            lent.append(lcm.rpmsg_get_tx_payload_buffer(pair.ours, wait=False))
+    for buffer in lent:
+        lcm.rpmsg_release_tx_buffer(pair.ours, buffer)
+    assert lent
+
+
+def test_a_message_is_held_inside_the_callback_as_in_c(pair: Pair) -> None:
+    held: list[HeldBuffer] = []
+    passing: list[HeldBuffer] = []
+
+    def received(ept: Endpoint, data: HeldBuffer, length: int, src: int, priv: Any) -> None:
+        assert bytes(data.data) == b"message %d" % priv[0]
+        assert (length, src) == (len(data.data), pair.ours.src)
+        passing.append(data)
+        if priv[0] % 2:
+            held.append(lcm.rpmsg_hold_rx_buffer(ept, data))
+        priv[0] += 1
+
+    number = [0]
+    lcm.rpmsg_create_ept(pair.context, "", src=200, cb=received, priv=number, zero_copy=True)
+    for i in range(4):
+        lcm.rpmsg_sendto(pair.ours, b"message %d" % i, 200)
+        pair.poll()
+    assert [bytes(buffer.data) for buffer in held] == [b"message 1", b"message 3"]
+    for buffer in held:
+        lcm.rpmsg_release_rx_buffer(pair.theirs, buffer)
+    assert all(buffer.released for buffer in passing)
+    with pytest.raises(ClosedError, match="inside of the callback"):
+        lcm.rpmsg_hold_rx_buffer(pair.theirs, passing[0])
+
+
+def test_answering_without_a_copy_inside_the_callback(pair: Pair) -> None:
+    def upper(ept: Endpoint, data: HeldBuffer, length: int, src: int, priv: Any) -> None:
+        answer = lcm.rpmsg_get_tx_payload_buffer(ept)
+        answer.data[:length] = bytes(data.data).upper()
+        lcm.rpmsg_sendto_nocopy(ept, answer, length, src)
+
+    lcm.rpmsg_create_ept(pair.context, "", src=200, cb=upper, zero_copy=True)
+    for size in (1, 496):
+        lcm.rpmsg_sendto(pair.ours, b"x" * size, 200)
+        assert pair.ours.receive(timeout=1) == b"X" * size
+
+
+def test_an_endpoint_made_inside_a_callback(pair: Pair) -> None:
+    """The way of a service that gives each client an endpoint of its own."""
+    answers: list[bytes] = []
+
+    def serve(ept: Endpoint, data: bytes, length: int, src: int, priv: Any) -> None:
+        lcm.rpmsg_send(ept, b"from " + data)
+
+    def connect(ept: Endpoint, data: bytes, length: int, src: int, priv: Any) -> None:
+        lcm.rpmsg_create_ept(pair.context, data.decode(), cb=serve)
+
+    def announced(ept: Endpoint) -> None:
+        lcm.rpmsg_send(ept, b"first")
+
+    def collect(ept: Endpoint, data: bytes, length: int, src: int, priv: Any) -> None:
+        answers.append(data)
+
+    lcm.rpmsg_create_ept(pair.context, "", src=200, cb=connect)
+
+    @pair.rproc.bus.on_channel_created
+    def created(channel: Channel) -> None:
+        announced(lcm.rpmsg_create_ept(pair.rproc, channel.name, dest=channel.dst, cb=collect))
+
+    for name in (b"one", b"two"):
+        lcm.rpmsg_sendto(pair.ours, name, 200)
+    pair.poll()
+    pair.poll()
+    assert answers == [b"from first", b"from first"]
+
+
+def test_unbinding_is_told(pair: Pair) -> None:
+    told: list[Endpoint] = []
+    bound, waiting = (lcm.rpmsg_create_ept(pair.rproc, "svc2", unbind_cb=told.append) for _ in range(2))
+    second = lcm.rpmsg_create_ept(pair.context, "svc2")
+    pair.poll()
+    assert (bound.is_bound, waiting.is_bound) == (True, False)
+    lcm.rpmsg_destroy_ept(second)
+    pair.poll()
+    assert told == [bound]
+    assert pair.ours.is_bound
+
+
+def channels_of(names: list[str], **callbacks: Any) -> tuple[RemoteProc, lcm.RemoteContext]:
+    rproc = lcm.remoteproc_init(None, "loopback", name="channels", **callbacks)
+    lcm.remoteproc_boot(rproc)
+    context = lcm.remoteproc_resource_init("loopback", names, name="channels", timeout=1)
+    lcm.platform_poll(rproc, 0)
+    return rproc, context
+
+
+def test_two_channels_of_one_name() -> None:
+    created: list[Endpoint] = []
+    destroyed: list[Endpoint] = []
+    rproc, context = channels_of(["svc", "svc"], channel_created=created.append, channel_destroyed=destroyed.append)
+    assert [ept.dst for ept in created] == [ept.src for ept in context.bus.endpoints]
+    lcm.rpmsg_destroy_ept(context.bus.endpoints[0])
+    lcm.platform_poll(rproc, 0)
+    assert destroyed == [created[0]]
+    assert [ept.is_closed for ept in created] == [True, False]
     lcm.remoteproc_deinit(rproc)
 
 
-def test_unbinding_is_told() -> None:
-    rproc, ours, theirs = pair()
-    told: list[Endpoint] = []
-    again = lcm.rpmsg_create_ept(rproc, "svc2", unbind_cb=told.append)
-    second = lcm.rpmsg_create_ept(theirs._bus, "svc2")
-    while not again.is_bound:
-        assert lcm.platform_poll(rproc, 1)
-    lcm.rpmsg_destroy_ept(second)
-    while not told:
-        assert lcm.platform_poll(rproc, 1)
-    assert told == [again]
-    assert ours.is_bound
+def test_the_remotes_callbacks_name_the_endpoint_that_was_bound() -> None:
+    created: list[Endpoint] = []
+    destroyed: list[Endpoint] = []
+    rproc = lcm.remoteproc_init(None, "loopback", name="bound")
+    lcm.remoteproc_boot(rproc)
+    context = lcm.remoteproc_resource_init(
+        "loopback", ["svc", "svc"], created.append, destroyed.append, name="bound", timeout=1
+    )
+    second = context.bus.endpoints[1]
+    lcm.platform_poll(rproc, 0)
+    ours = lcm.rpmsg_create_ept(rproc, "svc", dest=second.src)
+    lcm.platform_poll(context, 0)
+    assert [ept.dst for ept in created] == [ours.src]
+    lcm.rpmsg_destroy_ept(ours)
+    lcm.platform_poll(context, 0)
+    assert destroyed == created
+    lcm.remoteproc_deinit(rproc)
+
+
+def test_an_endpoint_that_waits_for_a_channel_is_not_joined_by_another() -> None:
+    created: list[Endpoint] = []
+    rproc = lcm.remoteproc_init(None, "loopback", created.append, name="waits")
+    lcm.remoteproc_boot(rproc)
+    waiting = lcm.rpmsg_create_ept(rproc, "svc")
+    lcm.remoteproc_resource_init("loopback", "svc", name="waits", timeout=1)
+    lcm.platform_poll(rproc, 0)
+    assert waiting.is_bound
+    assert created == []
+    assert rproc.bus.endpoints == (waiting,)
+    lcm.remoteproc_deinit(rproc)
+
+
+def test_a_remote_whose_channels_cannot_be_leaves_nothing_open() -> None:
+    rproc = lcm.remoteproc_init(None, "loopback", name="wrong")
+    lcm.remoteproc_boot(rproc)
+    with pytest.raises(RpmsgError):
+        lcm.remoteproc_resource_init("loopback", ["svc", "x" * 33], name="wrong", timeout=1)
+    lcm.platform_poll(rproc, 0)
+    assert rproc.bus.channels == ()
     lcm.remoteproc_deinit(rproc)
