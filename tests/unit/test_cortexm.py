@@ -530,3 +530,37 @@ def test_a_closed_core_frees_its_memory() -> None:
     core.run(10)
     core.close()
     core.close()
+
+
+# -- floating-point frames without automatic state preservation ------------------------------------------------------
+
+# Sets CONTROL.FPCA (r7 = 4) or not (r7 = 0), clears FPCCR.ASPEN and LSPEN, uses floating point, is interrupted.
+# ldr r0, =0xE000E100
+# movs r1, #1
+# str r1, [r0]
+# msr control, r7
+# isb
+# ldr r0, =0xE000EF34
+# movs r1, #0
+# str r1, [r0]
+# dsb
+# isb
+# vmov s1, r1
+# wfi
+# wfi
+# .ltorg
+NO_ASPEN = bytes.fromhex("08480121016087f31488bff36f8f064800210160bff34f8fbff36f8f00ee901a30bf30bf00e100e034ef00e0")
+# ldr r0, =0x20000100; str sp, [r0]; str lr, [r0, #4]; bx lr; .ltorg
+NOTE_SP = bytes.fromhex("0248c0f800d0c0f804e0704700010020")
+
+
+@pytest.mark.parametrize(("fpca", "frame", "link"), [(0, 0x20, 0xFFFFFFF9), (4, 0x68, 0xFFFFFFE9)])
+def test_frames_without_aspen_are_as_the_firmware_set_fpca(fpca: int, frame: int, link: int) -> None:
+    core = create(NO_ASPEN, {16: NOTE_SP})
+    core.set_register("r7", fpca)
+    assert core.run(100) is Stop.SLEEP
+    core.set_irq(0, True)
+    core.set_irq(0, False)
+    assert core.run(100) is Stop.SLEEP
+    assert (word(core, COUNTER), word(core, COUNTER + 4)) == (STACK - frame, link)
+    assert core.registers()["sp"] == STACK

@@ -320,6 +320,13 @@ class Core(ABC):
         Stores to pages without the execute right are several times faster, so only pages that hold code get it: a
         fetch makes a page one of them. From then on the engine watches it for rewritten code, by any alias.
         """
+        try:
+            return self._translate(address, kind, result)
+        except BaseException as error:
+            self._failed(error)
+            return False
+
+    def _translate(self, address: int, kind: int, result: Any) -> bool:
         home = self._pages.get(address & -PAGE)
         if home is None and self._probed_page == address & -self._engine.page_size:
             home = self._probe

@@ -311,14 +311,14 @@ class CortexM(ExceptionModel):
         self._waits_for_event = True
         self._check_waiting_handler()
 
-    def _fill(self, engine: int, address: int, kind: int, result: Any, data: object) -> bool:
+    def _translate(self, address: int, kind: int, result: Any) -> bool:
         """Translates one page, and keeps the engine from losing an instruction over it.
 
         Before the engine asks for a translation it stores the state of the instruction that wants it, with its
         place in an IT block, and does not take that back: the next block would begin inside an IT block. (Translated
         code keeps account of IT by itself, so the stored state is not needed unless the access fails.)
         """
-        found = super()._fill(engine, address, kind, result, data)
+        found = super()._translate(address, kind, result)
         if found and kind != FILL_FETCH:
             xpsr = self._engine.read(XPSR)
             if xpsr & IT_STATE:

@@ -19,7 +19,6 @@ from openamp.platforms.emulated.core import Access, Core, CoreConfig, RegisterBa
 from openamp.platforms.emulated.faults import FAULT_OF, FAULTS, Cfsr, Hfsr
 from openamp.platforms.emulated.nvic import BUS_FAULT, HARD_FAULT, NMI, SYSTICK, Nvic
 from openamp.platforms.emulated.scs import (
-    ASPEN,
     LSPACT,
     LSPEN,
     MODELS,
@@ -229,7 +228,7 @@ class ExceptionModel(Core):
         scs = self.scs
         if control & FPCA:
             scs.fpccr &= ~LSPACT
-        with_fp = control & FPCA and scs.fpccr & ASPEN
+        with_fp = control & FPCA and scs.stacks_fp()
         frame = (stack & ~3) - (FP_FRAME_SIZE if with_fp else FRAME_SIZE) & MASK32
         xpsr = xpsr & ~(EXCEPTION | ALIGNED) | self.nvic.current
         if frame & 4 and (scs.ccr & STKALIGN or with_fp):

@@ -183,6 +183,7 @@ class SystemControl:
         self.cfsr = self.hfsr = self.mmfar = self.bfar = 0
         self.fpccr = ASPEN | LSPEN if self.model.fpu else 0
         self.fpcar = 0
+        self._always_stacks_fp = False
         self.reset_requested = False
         self._group = 0
         self._aircr = 0
@@ -432,7 +433,18 @@ class SystemControl:
         return self.fpccr
 
     def _write_fpccr(self, value: int) -> None:
+        """Without ASPEN hardware leaves CONTROL.FPCA to the software, but the engine goes on setting it by itself.
+
+        So what counts from then on is what FPCA was at this moment: set by firmware that wants all its frames with
+        floating-point state, clear in firmware that wants none.
+        """
+        if self.fpccr & ASPEN and not value & ASPEN:
+            self._always_stacks_fp = self._core.fp_context_active()
         self.fpccr = value & (0xFF0007FF if self.model.v8 else 0xC000017B)
+
+    def stacks_fp(self) -> bool:
+        """An exception that finds CONTROL.FPCA set saves floating-point state."""
+        return bool(self.fpccr & ASPEN) or self._always_stacks_fp
 
     def _write_fpcar(self, value: int) -> None:
         self.fpcar = value & ~7
