@@ -9,6 +9,9 @@ from __future__ import annotations
 
 __all__ = ["TraceBuffer"]
 
+_BLOCK = 256
+"""Bytes compared at once: trace buffers may be large, and little of them is new."""
+
 
 class TraceBuffer:
     """One trace buffer.
@@ -40,7 +43,9 @@ class TraceBuffer:
             return b""
         self._seen = new
         size, start = len(new), self._position
-        changed = [i for i in range(size) if new[i] != old[i]]
+        blocks = (range(at, min(at + _BLOCK, size)) for at in range(0, size, _BLOCK))
+        differ = (block for block in blocks if new[block.start : block.stop] != old[block.start : block.stop])
+        changed = [i for block in differ for i in block if new[i] != old[i]]
         behind = [i for i in changed if i >= start and new[i]]
         before = [i for i in changed if i < start and new[i]]
         if not behind and not before:

@@ -320,7 +320,11 @@ class _Parser:
             )
         version, num, *reserved = Header._make(ordered(HEADER, self.order).unpack_from(data))
         if version != 1:
-            hint = "this remote has the other byte order" if version == 0x01000000 else "only version 1 is defined"
+            hint = (
+                "these are the bytes of the other byte order: correct the image's, or pass byte_order="
+                if version == 0x01000000
+                else "only version 1 is defined: correct `ver`, or the section, if this is no resource table"
+            )
             raise ResourceTableError(
                 f"the resource table's version at offset 0x0 is {version:#x}; {hint}", offset=0, value=version
             )
