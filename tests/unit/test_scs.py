@@ -257,10 +257,10 @@ PRINTS = bytes.fromhex("4ff0604001680029fcd0482101700149416030bf61626364")
 
 def test_itm_stimulus_ports_are_a_stream() -> None:
     core = create(PRINTS)
-    output: list[tuple[int, bytes]] = []
-    core.scs.on_itm = lambda port, data: output.append((port, data))
+    output: list[tuple[str, bytes]] = []
+    core.on_output = lambda stream, data: output.append((stream, data))
     assert core.run(1000) is Stop.SLEEP
-    assert output == [(0, b"H"), (1, b"abcd")]
+    assert output == [("itm", b"H"), ("itm1", b"abcd")]
     core.scs.write(0xE80, 4, 0)  # ITM_TCR: off
     core.scs.write(0, 1, 0x41)
     assert len(output) == 2

@@ -161,6 +161,7 @@ class Core(ABC):
         fault: why it cannot go on, or None.
         on_semihosting: called with the core at a semihosting call; the arguments are in the registers, the result
             is written with `set_register`. None: the call is a breakpoint.
+        on_output: called with (stream, bytes) for what the firmware writes to a port of the core itself.
         on_reset: called when the firmware asked for a reset, after it was done (`run` then returns EVENT).
         asleep: the core waits for an interrupt.
     """
@@ -189,6 +190,7 @@ class Core(ABC):
         self.memory = config.regions
         self.fault: Fault | None = None
         self.on_semihosting: Callable[[Core], None] | None = None
+        self.on_output: Callable[[str, bytes], None] | None = None
         self.on_reset: Callable[[], None] | None = None
         self.asleep = False
         self._engine = engine = Engine(arch, mode, cpu)
@@ -423,6 +425,8 @@ class Core(ABC):
         self._end -= ENTRY_PRICE
         if self._state.limit > self._end:
             self._state.limit = self._end
+        if self._stop_requested:  # by another thread, meanwhile
+            self._state.limit = 0
 
     def _enter(self) -> None:
         """Runs the engine once and passes on why it came back."""

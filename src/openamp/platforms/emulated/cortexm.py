@@ -111,6 +111,7 @@ class CortexM(ExceptionModel):
         self._repeats = 0
         self._watched = (LOWEST, 0)  # the priority, and its group's bits, whose unmasking the counter watches for
         super().__init__(config)
+        self.scs.on_itm = self._stimulus
 
     # -- what the platform uses ----------------------------------------------------------------------------------
 
@@ -176,6 +177,11 @@ class CortexM(ExceptionModel):
             self._give_up(f"the handler of {name} spins at 0x{self._pc:08x} and nothing can interrupt it")
             return Stop.FAULT
         return stop
+
+    def _stimulus(self, port: int, data: bytes) -> None:
+        """The firmware wrote to an ITM stimulus port; port 0 is what printf uses."""
+        if self.on_output is not None:
+            self.on_output(f"itm{port}" if port else "itm", data)
 
     # -- between two engine runs ---------------------------------------------------------------------------------
 

@@ -123,6 +123,10 @@ class Machine:
         else:
             output.append((stream, bytearray((byte,))))
 
+    def _put_all(self, stream: str, data: bytes) -> None:
+        for byte in data:
+            self._put(stream, byte)
+
     def _write(self, data: bytes) -> None:
         output = self._output
         if not output or output[-1][0] != STREAM:
@@ -147,6 +151,7 @@ class Machine:
     def install(self, core: Core) -> None:
         """Connects a core."""
         self.core = core
+        core.on_output = self._put_all
         if self.board.semihosting:
             core.on_semihosting = self._semihosting_call
 
