@@ -299,14 +299,21 @@ def test_the_remotes_callbacks_name_the_endpoint_that_was_bound() -> None:
     context = lcm.remoteproc_resource_init(
         "loopback", ["svc", "svc"], created.append, destroyed.append, name="bound", timeout=1
     )
-    second = context.bus.endpoints[1]
+    first, second = context.bus.endpoints
     lcm.platform_poll(rproc, 0)
     ours = lcm.rpmsg_create_ept(rproc, "svc", dest=second.src)
     lcm.platform_poll(context, 0)
-    assert [ept.dst for ept in created] == [ours.src]
+    assert created == []  # an acknowledgement would reach the first
+    lcm.rpmsg_send(ours, b"hello")
+    lcm.platform_poll(context, 0)
+    assert created == [second]
+    assert second.dst == ours.src
+    lcm.rpmsg_create_ept(rproc, "svc", dest=first.src)
+    lcm.platform_poll(context, 0)
+    assert created == [second, first]
     lcm.rpmsg_destroy_ept(ours)
     lcm.platform_poll(context, 0)
-    assert destroyed == created
+    assert destroyed == [second]
     lcm.remoteproc_deinit(rproc)
 
 

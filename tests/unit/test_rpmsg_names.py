@@ -172,6 +172,52 @@ def test_same_name_twice_are_two_channels() -> None:
     assert [server.receive(timeout=1) for server in servers] == [b"1", b"2"]
 
 
+def test_same_name_twice_is_acknowledged_in_the_order_of_the_announcements() -> None:
+    """The remote gives an acknowledgement to the first of its endpoints of that name that waits."""
+    pair = bus_pair()
+    servers = [pair.remote.create_endpoint("svc", src=0x500 + i) for i in range(4)]
+    other = pair.remote.create_endpoint("other")
+    pair.settle()
+    clients: dict[int, Endpoint] = {}
+    for at, bound in ((2, []), (1, []), (0, [0, 1, 2]), (3, [0, 1, 2, 3])):
+        clients[at] = pair.host.create_endpoint("svc", dst=0x500 + at)
+        pair.settle()
+        assert [server.is_bound for server in servers] == [i in bound for i in range(4)]
+        assert [servers[i].dst for i in bound] == [clients[i].src for i in bound]
+    assert not other.is_bound
+    pair.host.create_endpoint("other")
+    pair.settle()
+    assert other.is_bound
+    assert pair.host.statistics().num_announcements_sent == 5
+
+
+def test_an_acknowledgement_held_back_goes_out_when_the_channel_before_it_goes_away() -> None:
+    pair = bus_pair()
+    servers = [pair.remote.create_endpoint("svc", src=src) for src in (0x500, 0x600, 0x700)]
+    pair.settle()
+    clients = [pair.host.create_endpoint("svc", dst=server.src) for server in servers[1:]]
+    clients[0].send(b"binds as well")
+    assert servers[1].receive(timeout=1) == b"binds as well"
+    clients[0].close()
+    pair.settle()
+    assert pair.host.statistics().num_announcements_sent == 0
+    servers[1].close()
+    servers[0].close()
+    pair.settle()
+    assert servers[2].dst == clients[1].src
+    assert pair.host.statistics().num_announcements_sent == 1
+
+
+def test_two_endpoints_of_one_channel_are_both_acknowledged() -> None:
+    pair, raw = raw_pair()
+    announce(raw, b"svc", 0x500)
+    pair.settle()
+    clients = [pair.host.create_endpoint("svc", dst=0x500) for _ in range(2)]
+    pair.settle()
+    assert [client.dst for client in clients] == [0x500, 0x500]
+    assert pair.host.statistics().num_announcements_sent == 2
+
+
 def test_waiting_endpoints_are_bound_in_their_order() -> None:
     pair = bus_pair()
     waiting = [pair.host.create_endpoint("svc", timeout=0) for _ in range(2)]

@@ -7,7 +7,9 @@ The binding rules, the same in both roles:
 - a destroyed channel unbinds its endpoints; the same name announced again binds them again.
 
 An OpenAMP host answers an announcement with its own, from the endpoint that is bound (an acknowledgement); a Linux
-host does not, and the remote's endpoint is bound by the first message.
+host does not, and the remote's endpoint is bound by the first message. An acknowledgement tells the name, not the
+channel, and the remote gives it to the first of its endpoints of that name that waits: so acknowledgements keep the
+order of the announcements, and one whose turn has not come is held back.
 """
 
 from __future__ import annotations
@@ -82,6 +84,7 @@ class NameService:
         self._endpoints = endpoints
         self._announces = announces
         self._acknowledges = acknowledges and enabled
+        self._unanswered: set[Endpoint] = set()  # bound, and the acknowledgement is to be sent
 
     # -- what the peer says ----------------------------------------------------------------------------------------
 
@@ -124,6 +127,7 @@ class NameService:
     def _destroyed(self, channel: Channel) -> None:
         if self.channels.pop((channel.name, channel.dst), None) is not None:
             self._owner._tell(channel, False, self.unbind(channel))
+            self._answer(channel.name)
 
     def _add(self, channel: Channel) -> bool:
         if len(self.channels) >= MAX_CHANNELS or not self._owner._tell(channel, True):
@@ -157,7 +161,24 @@ class NameService:
 
     def _acknowledge(self, endpoint: Endpoint) -> None:
         if self._acknowledges:
-            self.announce(endpoint)
+            self._unanswered.add(endpoint)
+            self._answer(endpoint.name)
+
+    def _answer(self, name: str) -> None:
+        """Sends the acknowledgements for channels of this name, up to the first that nobody has."""
+        if not self._unanswered:
+            return
+        bound: dict[int, list[Endpoint]] = {}
+        for endpoint in self._endpoints.values():
+            if endpoint.name == name:
+                bound.setdefault(endpoint._dst, []).append(endpoint)
+        for channel in [channel for channel in self.channels.values() if channel.name == name]:
+            if channel.dst not in bound:
+                return
+            for endpoint in bound[channel.dst]:
+                if endpoint in self._unanswered:
+                    self._unanswered.remove(endpoint)
+                    self.announce(endpoint)
 
     def bind_new(self, endpoint: Endpoint) -> None:
         """Binds an endpoint to its channel, if that is known: of its `dst`, or the first that nobody has."""
@@ -194,10 +215,12 @@ class NameService:
                 error = NotBoundError(f"{lost} while messages to it waited for a buffer")
                 self._owner._fail_senders(endpoint._src, channel.dst, error)
                 unbound.append(endpoint)
+                self._unanswered.discard(endpoint)
         return unbound
 
     def closed(self, endpoint: Endpoint, dst: int) -> None:
         """Announces the end of an endpoint that was closed while bound to `dst`, and gives up its channel."""
+        self._unanswered.discard(endpoint)
         if endpoint._announced:
             self._send(endpoint, NS_DESTROY)
         channel = self.channels.get((endpoint.name, dst))
