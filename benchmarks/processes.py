@@ -38,6 +38,15 @@ class Bell:
         os.eventfd_read(self.fd)
 
 
+def spin_until(step: Callable[[], bool]) -> None:
+    """Calls `step` until it is true; lets another process run now and then, should there be one that wants to."""
+    while True:
+        for _ in range(1000):
+            if step():
+                return
+        os.sched_yield()
+
+
 @dataclass(frozen=True)
 class Context:
     """What both ends have.

@@ -13,6 +13,7 @@ A HostBus and a RemoteBus on shared memory, 16-byte messages in 512-byte buffers
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -55,7 +56,11 @@ class Link:
         word, seen = self.own, self.seen
         if word[0] == seen:
             end = None if timeout is None else time.monotonic() + timeout
+            misses = 0
             while word[0] == seen:
+                misses += 1
+                if misses % 1000 == 0:
+                    os.sched_yield()
                 if end is not None and time.monotonic() > end:
                     return
         self.seen = word[0]

@@ -15,9 +15,10 @@ both buffers are made ready for the next.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
-from processes import Bell, Context, Exercise, main
+from processes import Bell, Context, Exercise, main, spin_until
 
 from openamp.virtio import DeviceQueue, DriverQueue, vring_size
 
@@ -65,8 +66,7 @@ def spin_driver(context: Context) -> tuple[Callable[[int], None], Callable[[], N
         for _ in range(count):
             put(0x1000, LENGTH, False)
             publish()
-            while not take():
-                pass
+            spin_until(take)
 
     return step, lambda: stop(queue, context.other)
 
@@ -75,8 +75,7 @@ def spin_device(context: Context) -> None:
     queue = make_device(context)
     take, put, publish = queue.take, queue.put, queue.publish
     while True:
-        while not take():
-            pass
+        spin_until(take)
         put(queue.head, 0)
         publish()
         if queue.length == STOP:
@@ -105,12 +104,19 @@ def flood_driver(context: Context) -> tuple[Callable[[int], None], Callable[[], 
 
     def step(count: int) -> None:
         sent = received = 0
+
+        def some_came_back() -> bool:
+            nonlocal received
+            came = len(queue.reclaim_many(BATCH))
+            received += came
+            return came > 0
+
         while received < count:
             room = min(queue.num_free, count - sent)
             if room:
                 sent += len(queue.add_many(buffers[:room], False))
                 queue.publish()
-            received += len(queue.reclaim_many(BATCH))
+            spin_until(some_came_back)
 
     return step, lambda: stop(queue, context.other)
 
@@ -118,12 +124,16 @@ def flood_driver(context: Context) -> tuple[Callable[[int], None], Callable[[], 
 def batch_device(context: Context, blocking: bool) -> None:
     queue = make_device(context)
     queue.disable_notifications()
+    misses = 0
     while True:
         taken = queue.pop_singles(BATCH)
         if not taken:
+            misses += 1
             if blocking and not queue.enable_notifications():
                 context.own.wait()
                 queue.disable_notifications()
+            elif misses % 1000 == 0:
+                os.sched_yield()
             continue
         queue.push_many([(head, 0) for head, _, _, _ in taken])
         if queue.publish() and blocking:
@@ -149,12 +159,10 @@ def pair_driver(context: Context) -> tuple[Callable[[int], None], Callable[[], N
         for _ in range(count):
             send(0x1000, LENGTH, False)
             publish()
-            while not received():
-                pass
+            spin_until(received)
             post(LENGTH * r2h.head, LENGTH, True)
             posted()
-            while not sent():
-                pass
+            spin_until(sent)
 
     def end() -> None:
         h2r.put(0, STOP, False)
@@ -171,12 +179,10 @@ def pair_device(context: Context) -> None:
     arrived, back, given = h2r.take, h2r.put, h2r.publish
     empty, fill, filled = r2h.take, r2h.put, r2h.publish
     while True:
-        while not arrived():
-            pass
+        spin_until(arrived)
         back(h2r.head, 0)
         given()
-        while not empty():
-            pass
+        spin_until(empty)
         fill(r2h.head, 32)
         filled()
         if h2r.length == STOP:
