@@ -12,10 +12,10 @@ import time
 
 import openamp
 from openamp import images
+from openamp.resource_table import ADDR_ANY
 
 SERVICE = "rpmsg-openamp-demo-channel"
 SHUTDOWN = struct.pack("<I", 0xEF56A55A)
-
 
 _unfinished: dict[str, str] = {}
 
@@ -25,6 +25,10 @@ def show_lines(stream: str, data: bytes) -> None:
     *lines, _unfinished[stream] = (_unfinished.get(stream, "") + data.decode(errors="replace")).split("\n")
     for line in lines:
         print(f"    {stream}: {line}")
+
+
+def place(address: int) -> str:
+    return "anywhere" if address == ADDR_ANY else f"at {address:#x}"
 
 
 def main(board: str = "stm32mp157", firmware: str | None = None) -> None:
@@ -51,12 +55,14 @@ def main(board: str = "stm32mp157", firmware: str | None = None) -> None:
         for trace in table.traces if table else ():
             print(f"    asks for a trace buffer {trace.name!r} of {trace.len} bytes at {trace.da:#x}")
         for carveout in table.carveouts if table else ():
-            print(f"    asks for a carve-out {carveout.name!r} of {carveout.len} bytes at {carveout.da:#x}")
+            print(f"    asks for a carve-out {carveout.name!r} of {carveout.len} bytes {place(carveout.da)}")
         for device in table.vdevs if table else ():
-            rings = ", ".join(f"{ring.num} entries at {ring.da:#x}" for ring in device.vrings)
+            rings = ", ".join(f"{ring.num} entries {place(ring.da)}" for ring in device.vrings)
             print(
                 f"    asks for a virtio device with id {device.id}, features {device.dfeatures:#x}, vrings of {rings}"
             )
+        for note in rproc.placement.notes:
+            print("    note:", note)
         for vdev in rproc.placement.vdevs:
             for number, ring in enumerate(vdev.vrings):
                 print(f"    vring {number} at {ring.da:#x}, {ring.num} entries, notify id {ring.notify_id}")
@@ -107,5 +113,5 @@ def main(board: str = "stm32mp157", firmware: str | None = None) -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except openamp.OpenAMPError as error:
+    except (openamp.OpenAMPError, OSError) as error:
         sys.exit(f"error: {error}")
