@@ -1,5 +1,5 @@
 # The two commands of the README are `make demo` and `make test`; both make .venv by themselves.
-.PHONY: demo test test-plain test-toolchain check docs bench firmware clean
+.PHONY: demo test test-toolchain check docs clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
