@@ -461,6 +461,27 @@ def test_device_that_scribbles_over_its_own_inputs_does_not_confuse_the_driver(f
     assert ring.avail_idx == 2
 
 
+def test_what_came_before_the_fault_is_not_lost(pair: Pair, ring: Ring) -> None:
+    driver = ring.driver(pair[0])
+    heads = [driver.add(i, 8, True) for i in range(3)]
+    driver.publish()
+    ring.give_back((heads[0], 1), (heads[1], 2), (heads[1], 2))
+    assert driver.reclaim_many(9) == [(heads[0], 1), (heads[1], 2)]
+    for _ in range(2):
+        with pytest.raises(RemoteProtocolError):
+            driver.reclaim_many(9)
+    for method in ("pop_many", "pop_singles"):
+        driver.reset()
+        heads = driver.add_many([(i, 8) for i in range(3)], True)
+        driver.publish()
+        ring.avail.cast("H")[2 + 2] = 0xFFFF
+        device = ring.device(pair[1])
+        assert [taken[0] for taken in getattr(device, method)(9)] == heads[:2]
+        for _ in range(2):
+            with pytest.raises(RemoteProtocolError):
+                getattr(device, method)(9)
+
+
 # A hostile driver
 
 

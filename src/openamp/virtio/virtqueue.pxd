@@ -105,6 +105,8 @@ cdef class DeviceQueue:
     cpdef object pop_single(self)
     @cython.locals(taken=list)
     cpdef list pop_singles(self, Py_ssize_t limit)
+    @cython.locals(taken=list)
+    cpdef list pop_many(self, Py_ssize_t limit)
     @cython.locals(slot=cython.uint)
     cpdef object put(self, long long head, long long written)
     cpdef bint publish(self) except -1

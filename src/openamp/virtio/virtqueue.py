@@ -202,8 +202,8 @@ class DriverQueue:
         flags = _WRITE if writable else 0
         if self._set_addr[head] != addr or self._set_length[head] != length or self._set_flags[head] != flags:
             self._describe(head, addr, length, flags, 0)
+        self.num_free -= 1  # first: an interrupt between these two loses a descriptor, it does not use it twice
         self._offer(head, length)
-        self.num_free -= 1
         return head
 
     def _describe(self, index: int, addr: int, length: int, flags: int, link: int) -> None:
@@ -260,6 +260,7 @@ class DriverQueue:
             )
         link = _END
         at = self.num_free - count  # the chain takes the stack's top, its tail lowest
+        self.num_free = at
         for addr, length, writable in reversed(segments):
             index = self._free[at]
             flags = (_WRITE if writable else 0) | (_NEXT if link != _END else 0)
@@ -268,7 +269,6 @@ class DriverQueue:
             link = index
             at += 1
         self._offer(link, limit)
-        self.num_free -= count
         return link
 
     def publish(self) -> bool:
@@ -363,10 +363,15 @@ class DriverQueue:
         """Takes back up to `limit` used buffers; see `reclaim`.
 
         Their heads are free from now on: look up all of them before the next `add`, which may return one of them.
+        What came before the device broke the ring is returned; the next call raises.
         """
         taken: list[tuple[int, int]] = []
-        while len(taken) < limit and self.take():
-            taken.append((self.head, self.written))
+        try:
+            while len(taken) < limit and self.take():
+                taken.append((self.head, self.written))
+        except RemoteProtocolError:
+            if not taken:
+                raise
         return taken
 
     def disable_notifications(self) -> None:
@@ -406,12 +411,7 @@ class DeviceQueue:
 
     The driver zeroes the rings; a new queue starts at index 0 and stores nothing until `publish`.
 
-    Args:
-        desc: the descriptor table: shared memory, writable, 16 `num` bytes.
-        avail: the available ring, 6 + 2 `num` bytes.
-        used: the used ring, 6 + 8 `num` bytes.
-        num: number of descriptors, a power of two up to 32768.
-        name: the queue's direction ("h2r" or "r2h"), for error texts.
+    The parts, their checks and the name are those of `DriverQueue`.
 
     Attributes:
         num: number of descriptors.
@@ -421,9 +421,6 @@ class DeviceQueue:
         addr: its device address.
         length: its length in bytes.
         writable: whether we write into it (else read from it).
-
-    Raises:
-        VirtqueueError: when a part is too small, read-only or misaligned, or `num` cannot be.
     """
 
     def __init__(self, desc: memoryview, avail: memoryview, used: memoryview, num: int, *, name: str = "") -> None:
@@ -576,21 +573,32 @@ class DeviceQueue:
         return (self.head, self.addr, self.length, self.writable) if self.take() else None
 
     def pop_singles(self, limit: int) -> list[tuple[int, int, int, bool]]:
-        """Takes up to `limit` chains of one descriptor; see `pop_single`."""
+        """Takes up to `limit` chains of one descriptor; see `pop_single`, and `pop_many` for errors."""
         taken: list[tuple[int, int, int, bool]] = []
-        while len(taken) < limit and self.take():
-            taken.append((self.head, self.addr, self.length, self.writable))
+        try:
+            while len(taken) < limit and self.take():
+                taken.append((self.head, self.addr, self.length, self.writable))
+        except RemoteProtocolError:
+            if not taken:
+                raise
         return taken
 
     def pop_many(self, limit: int) -> list[Chain]:
-        """Takes up to `limit` chains; see `pop`."""
-        chains: list[Chain] = []
-        while len(chains) < limit:
-            chain = self.pop()
-            if chain is None:
-                break
-            chains.append(chain)
-        return chains
+        """Takes up to `limit` chains; see `pop`.
+
+        What came before the driver broke the ring is returned; the next call raises.
+        """
+        taken: list[Chain] = []
+        try:
+            while len(taken) < limit:
+                chain = self.pop()
+                if chain is None:
+                    break
+                taken.append(chain)
+        except RemoteProtocolError:
+            if not taken:
+                raise
+        return taken
 
     def push(self, head: int, written: int) -> None:
         """Gives a chain back; the driver sees it after `publish`.
