@@ -564,3 +564,51 @@ def test_frames_without_aspen_are_as_the_firmware_set_fpca(fpca: int, frame: int
     assert core.run(100) is Stop.SLEEP
     assert (word(core, COUNTER), word(core, COUNTER + 4)) == (STACK - frame, link)
     assert core.registers()["sp"] == STACK
+
+
+# -- unprivileged code -----------------------------------------------------------------------------------------------
+
+# Masks with BASEPRI, goes on unprivileged on the process stack; SVC clears BASEPRI.
+# ldr r0, =0xE000E100
+# movs r1, #3
+# str r1, [r0]
+# ldr r0, =0xE000E400
+# movs r1, #0x80
+# str r1, [r0]
+# movs r0, #0x40
+# msr basepri, r0
+# ldr r0, =0x20003000
+# msr psp, r0
+# movs r0, #3
+# msr control, r0
+# isb
+# wfi
+# movs r6, #1
+# svc #0
+# movs r6, #2
+# mrs r7, control
+# wfi
+# b .
+# .ltorg
+UNPRIVILEGED = bytes.fromhex(
+    "0c48032101600c4880210160402080f311880a4880f30988032080f31488bff36f8f30bf012600df0226eff3148730bf"
+    "fee7000000e100e000e400e000300020"
+)
+# movs r0, #0; msr basepri, r0; bx lr
+CLEAR_BASEPRI = bytes.fromhex("002080f311887047")
+
+
+def test_masks_hold_although_unprivileged_code_cannot_see_them(plain: bool) -> None:
+    core = create(UNPRIVILEGED, {11: CLEAR_BASEPRI, 16: COUNT_UP, 17: COUNT_UP}, plain=plain)
+    assert core.run(1000) is Stop.SLEEP
+    core.set_irq(0, True)
+    core.set_irq(0, False)
+    assert core.run(1000) is Stop.SLEEP  # priority 0x80 is masked
+    assert (core.registers()["basepri"], core.registers()["r6"], word(core, COUNTER)) == (0x40, 0, 0)
+    core.set_irq(1, True)
+    core.set_irq(1, False)
+    assert core.run(1000) is Stop.SLEEP  # priority 0 is not, and on its way the SVC lets the other one through
+    registers = core.registers()
+    assert word(core, COUNTER) == 2
+    assert (registers["r6"], registers["r7"], registers["control"]) == (2, 3, 3)
+    assert (registers["sp"], registers["psp"], registers["msp"]) == (0x20003000, 0x20003000, STACK)

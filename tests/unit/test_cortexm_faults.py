@@ -114,6 +114,12 @@ def test_reasons(code: str, reason: str) -> None:
     assert fault.reason == reason
 
 
+def test_a_call_of_nothing_tells_of_the_caller() -> None:
+    fault = crash(create(bytes.fromhex("0020 8047")))  # movs r0, #0; blx r0
+    assert fault.pc == 0
+    assert f"the branch may have come from before 0x{PROGRAM + 4:08x} (lr)" in fault.details
+
+
 def test_an_unaligned_load_is_a_fault_on_the_m0_only() -> None:
     code = bytes.fromhex("0120 0068 30bf")  # movs r0, #1; ldr r0, [r0]; wfi
     assert crash(create(code, model="cortex-m0")).reason == "HardFault: unaligned access"

@@ -83,14 +83,16 @@ TRAP_CAUSES = {
     22: Cfsr.UNALIGNED,
 }
 
-WFE, SEV, SEMIHOSTING = 0xBF20, 0xBF40, 0xBEAB
-WFE_WIDE = (0x8002, 0xF3AF)
+WFI, WFE, SEV, SEMIHOSTING = 0xBF30, 0xBF20, 0xBF40, 0xBEAB
+WFI_WIDE, WFE_WIDE = (0x8003, 0xF3AF), (0x8002, 0xF3AF)
 BRANCH_TO_SELF = 0xE7FE
 BRANCH_TO_SELF_WIDE = (0xF7FF, 0xBFFE)
 HANDLER_LOOK = 10_000
 """Instructions between two looks at whether a fault handler spins."""
 SPIN_BLOCKS = 32
 """The longest loop, in blocks, that counts as spinning in place."""
+LOST = Cfsr.INVSTATE | Cfsr.IBUSERR | Cfsr.IACCVIOL
+"""Faults whose program counter is not where the mistake was."""
 MAX_REPEATS = 64
 """So often a fault comes back with all registers as before until nothing will change any more."""
 
@@ -248,7 +250,7 @@ class CortexM(ExceptionModel):
 
     def _interrupt(self, engine: int, number: int, data: object) -> None:
         """Exception return and SVC need not leave the engine: its registers change within the hook, and it goes on."""
-        if number not in (TRAP_EXCEPTION_RETURN, TRAP_SVC):
+        if number not in (TRAP_EXCEPTION_RETURN, TRAP_SVC) or self._probed_page is not None:
             super()._interrupt(engine, number, data)
             return
         try:
@@ -291,6 +293,10 @@ class CortexM(ExceptionModel):
         self._fault(0)
 
     def _halted(self) -> None:
+        code = self._code(self._pc - 2)
+        if code != WFI and (code, self._code(self._pc - 4)) != WFI_WIDE:
+            self._pc = self._pc_batch.read()[0]  # the engine came back for a reason of its own
+            return
         self.asleep = True
         self._waits_for_event = False
         self._check_waiting_handler()
@@ -398,9 +404,11 @@ class CortexM(ExceptionModel):
         details = [f"in {exception_name(self.nvic.current)}"]
         if not self.model.baseline and cause:
             details.append(decode("CFSR", self.scs.cfsr, CFSR_BITS))
+        registers = MappingProxyType(self.registers())
         if address is not None:
             details.append(f"memory there is: {self.memory.describe()}")
-        registers = MappingProxyType(self.registers())
+        if cause & LOST:
+            details.append(f"the branch may have come from before 0x{registers['lr'] & ~1:08x} (lr)")
         return Fault(f"{name}: {text}", self._pc, address, registers, tuple(details))
 
     def _lock_up(self) -> None:
