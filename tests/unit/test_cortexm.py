@@ -16,7 +16,6 @@ from openamp.errors import BoardError
 from openamp.memory import MemoryMap, Region, SharedMemory
 from openamp.platforms.emulated.core import CoreConfig, Stop
 from openamp.platforms.emulated.cortexm import CortexM
-from openamp.platforms.emulated.counter import count_instructions
 from openamp.platforms.emulated.scs import MODELS
 from support.cortexm import ALIAS, CODE, DATA, NUM_IRQS, PROGRAM, SPIN, STACK, create, word
 
@@ -191,20 +190,6 @@ def test_code_that_the_host_writes_needs_a_flush() -> None:
     core.asleep = False
     assert core.run(1000) is Stop.SLEEP
     assert core.pc == PROGRAM + 2
-
-
-@pytest.mark.parametrize(
-    ("code", "riscv", "number"),
-    [
-        ("00bf00bf", False, 2),
-        ("00f020b8", False, 1),
-        ("00bfaff30080", False, 2),
-        ("1300000001a0", True, 2),
-        ("", True, 0),
-    ],
-)
-def test_instruction_lengths(code: str, riscv: bool, number: int) -> None:
-    assert count_instructions(bytes.fromhex(code), riscv) == number
 
 
 # -- sleep and interrupts --------------------------------------------------------------------------------------------
