@@ -146,6 +146,11 @@ class RemoteProc:
         if isinstance(platform, Console):
             platform.on_output(self._emit)
 
+    def __repr__(self) -> str:
+        firmware = f" with {self._image.name!r}" if self._image is not None else ""
+        state = "closed" if self._closed else self._state.value
+        return f"<RemoteProc on {type(self.platform).__name__}{firmware}: {state}>"
+
     # -- what there is ---------------------------------------------------------------------------------------------
 
     @property
@@ -391,12 +396,12 @@ class RemoteProc:
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _require(self, action: str) -> None:
-        if self._closed:
-            raise StateError(f"cannot {action}: this RemoteProc was closed; open another one", state="closed")
-        if action not in TRANSITIONS[self._state]:
+        if self._closed or action not in TRANSITIONS[self._state]:
             raise self._wrong(action)
 
     def _wrong(self, action: str, *, needed: str = "") -> StateError:
+        if self._closed:
+            return StateError(f"cannot {action}: this RemoteProc was closed; open another one", state="closed")
         allowed = tuple(name for name in TRANSITIONS[self._state] if name not in _EVENTS)
         return StateError(
             f"cannot {action} while the remote is {self._state.value}"

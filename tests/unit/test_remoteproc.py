@@ -341,8 +341,19 @@ def test_close_stops_once() -> None:
         rproc.boot(firmware())
     rproc.close()
     assert platform.calls[-2:] == ["stop", "close"]
-    with pytest.raises(StateError, match="closed"):
-        rproc.boot()
+    for call in (rproc.boot, rproc.load, rproc.shutdown, rproc.wait, lambda: rproc.bus):
+        with pytest.raises(StateError, match="was closed; open another one") as caught:
+            call()
+        assert caught.value.state == "closed"
+
+
+def test_its_text_says_where_what_and_how_it_is() -> None:
+    rproc = RemoteProc(FakePlatform())
+    assert repr(rproc) == "<RemoteProc on FakePlatform: offline>"
+    rproc.boot(firmware())
+    assert repr(rproc) == "<RemoteProc on FakePlatform with 'test.elf': running>"
+    rproc.close()
+    assert repr(rproc) == "<RemoteProc on FakePlatform with 'test.elf': closed>"
 
 
 def test_a_table_outside_the_memory() -> None:
