@@ -14,9 +14,9 @@ import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from openamp.answers import set_driver_ok, write_table
 from openamp.carveout import BufferPool, PlacedVdev, Placement, place
 from openamp.errors import (
-    AddressError,
     ClosedError,
     CrashReport,
     OpenAMPError,
@@ -40,18 +40,16 @@ from openamp.link import (
     ProgramPlatform,
 )
 from openamp.memory import MemoryMap
-from openamp.resource_table import ADDR_ANY, LiveTable, ResourceTable, Trace
-from openamp.rpmsg import ADDR_ANY as RPMSG_ADDR_ANY
-from openamp.rpmsg import Bus, Endpoint, HostBus
+from openamp.resource_table import LiveTable, ResourceTable
+from openamp.rpmsg import ADDR_ANY, Bus, Endpoint, HostBus
 from openamp.rpmsg.endpoint import Callback
-from openamp.trace import TraceBuffer
+from openamp.trace import TraceBuffer, find_traces
 from openamp.virtio import DriverQueue
-from openamp.virtio.device import VIRTIO_RPMSG_F_NS, VirtioStatus
+from openamp.virtio.device import VIRTIO_RPMSG_F_NS
 
 __all__ = ["TRANSITIONS", "RemoteProc", "Shutdown", "State"]
 
 _TAIL_LINES = 12
-_DRIVER_READY = VirtioStatus.ACKNOWLEDGE | VirtioStatus.DRIVER | VirtioStatus.DRIVER_OK
 
 Firmware = str | os.PathLike[str] | bytes | FirmwareImage
 
@@ -240,6 +238,7 @@ class RemoteProc:
             placement = place(table, image, self.memory, **self._sizes)
         self._image, self._pristine, self._placement = image, table, placement
         self._live = None
+        self._traces = ()
         self._state = State.LOADED
         return image
 
@@ -323,8 +322,8 @@ class RemoteProc:
         self,
         name: str = "",
         *,
-        src: int = RPMSG_ADDR_ANY,
-        dst: int = RPMSG_ADDR_ANY,
+        src: int = ADDR_ANY,
+        dst: int = ADDR_ANY,
         callback: Callback | None = None,
         announce: bool | None = None,
         timeout: float | None = 5.0,
@@ -431,7 +430,9 @@ class RemoteProc:
         self._ended, self._driver_ok = None, False
         self.platform.prepare(image)
         image.load(self.memory, allow_overlap=self._allow_overlap)
-        self._write_table(image)
+        if self._pristine is not None and image.resource_table is not None:
+            self._live = write_table(self._pristine, image.resource_table, self._placement, self.memory)
+            self._traces = find_traces(self._pristine, self.memory)
         vdevs = [vdev for vdev in self._placement.vdevs if vdev.r2h_buffers is not None]
         self._buses = tuple(self._create_bus(vdev) for vdev in vdevs)
         try:
@@ -449,65 +450,12 @@ class RemoteProc:
             raise
         self._driver_ok = True
         if self._live is not None:
-            self._set_driver_ok(self._live)
+            set_driver_ok(self._live, self._placement)
         for vdev in vdevs:
             self.platform.kick(vdev.vrings[0].notify_id)
         self._pump(0)
         if self._ended is not None:
             raise self._ended
-
-    def _write_table(self, image: FirmwareImage) -> None:
-        """Puts the table with our decisions where the remote finds it."""
-        table, section = self._pristine, image.resource_table
-        self._traces = ()
-        if table is None or section is None:
-            return
-        da = section.live_da(self.memory)
-        try:
-            view = self.memory.view(da, len(section.data))
-        except AddressError as error:
-            raise AddressError(
-                f"the resource table's address {da:#x} is not in the remote's memory "
-                f"({self.memory.describe()}); correct the section's load address",
-                da=da,
-                size=len(section.data),
-            ) from error
-        view[:] = section.data
-        live = LiveTable(view, table)
-        places = {carveout.entry: carveout.da for carveout in self._placement.carveouts}
-        for carveout in live.carveouts:
-            if carveout.entry.da == ADDR_ANY:
-                carveout.da = places[carveout.index]
-                carveout.pa = self._physical(places[carveout.index])
-        for vdev, placed in zip(live.vdevs, self._placement.vdevs, strict=True):
-            vdev.notifyid = placed.notify_id
-            for vring, ring in zip(vdev.vrings, placed.vrings, strict=True):
-                vring.da = ring.da
-                vring.notifyid = ring.notify_id
-            if placed.r2h_buffers is not None:
-                vdev.gfeatures = placed.vdev.dfeatures & VIRTIO_RPMSG_F_NS
-                vdev.status = _DRIVER_READY & ~VirtioStatus.DRIVER_OK
-        self._live = live
-        if da != section.da and self.memory.find(section.da, len(view)) is not None:
-            # Start-up code that copies its data from where it was loaded brings our answers along, whenever it does.
-            copy = bytearray(view)
-            self._set_driver_ok(LiveTable(memoryview(copy), table))
-            self.memory.write(section.da, copy)
-        found: list[TraceBuffer] = []
-        for entry in table.entries:
-            if isinstance(entry, Trace) and self.memory.find(entry.da, entry.len) is not None and entry.len:
-                buffer = self.memory.view(entry.da, entry.len)
-                found.append(TraceBuffer(entry.name or f"trace{len(found)}", buffer))
-        self._traces = tuple(found)
-
-    def _set_driver_ok(self, table: LiveTable) -> None:
-        for live, placed in zip(table.vdevs, self._placement.vdevs, strict=True):
-            if placed.r2h_buffers is not None:  # legacy devices know no FEATURES_OK (virtio 1.2, 3.1.2)
-                live.status |= _DRIVER_READY
-
-    def _physical(self, da: int) -> int:
-        region = self.memory.find(da)
-        return da if region is None or region.pa is None else region.pa + da - region.da
 
     def _create_bus(self, vdev: PlacedVdev) -> HostBus:
         queues = []

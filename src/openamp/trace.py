@@ -7,7 +7,10 @@ same; `TraceBuffer.follow()` finds what is new by comparing with what was there 
 
 from __future__ import annotations
 
-__all__ = ["TraceBuffer"]
+from openamp.memory import MemoryMap
+from openamp.resource_table import ResourceTable
+
+__all__ = ["TraceBuffer", "find_traces"]
 
 _BLOCK = 256
 """Bytes compared at once: trace buffers may be large, and little of them is new."""
@@ -58,3 +61,11 @@ class TraceBuffer:
             news = new[start:] + new[:end]
         self._position = end % size
         return news.replace(b"\0", b"")
+
+
+def find_traces(table: ResourceTable, memory: MemoryMap) -> tuple[TraceBuffer, ...]:
+    """Returns the trace buffers that a table names, as far as they are in memory."""
+    there = [trace for trace in table.traces if trace.len and memory.find(trace.da, trace.len) is not None]
+    return tuple(
+        TraceBuffer(trace.name or f"trace{i}", memory.view(trace.da, trace.len)) for i, trace in enumerate(there)
+    )

@@ -19,6 +19,7 @@ ROOMS = [
     "openamp.rpmsg",
     "openamp.link",
     "openamp.carveout",
+    "openamp.answers",
     "openamp.trace",
     "openamp.remoteproc",
     "openamp.remote",

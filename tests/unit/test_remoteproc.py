@@ -139,6 +139,16 @@ def test_carveouts_anywhere_are_written_back() -> None:
     assert carveout.da == carveout.pa == rproc.placement.carveouts[0].da
 
 
+def test_physical_addresses_are_the_regions_own_as_far_as_the_table_has_room() -> None:
+    platform = FakePlatform()
+    (pool,) = (region for region in platform.memory if region.pool)
+    pool.pa = 0x8_8000_0000
+    rproc = RemoteProc(platform)
+    rproc.boot(firmware(Carveout(da=ADDR_ANY, len=0x1000, name="heap")))
+    (carveout,) = ResourceTable.parse(platform.memory.read(TABLE, 0x400)).carveouts
+    assert carveout.pa == 0x8000_0000 + carveout.da - POOL
+
+
 def test_everything_is_fresh_after_stop_and_start() -> None:
     platform = FakePlatform()
     rproc = RemoteProc(platform)
