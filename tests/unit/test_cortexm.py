@@ -148,8 +148,17 @@ def test_a_budget_ends_between_two_blocks_and_the_next_run_goes_on(plain: bool) 
         stops.append(core.run(50))
         assert core.instructions - before <= 53
     assert stops[-1] is Stop.SLEEP
-    assert len(stops) > 6
+    assert len(stops) == 6
     assert core.instructions == 302
+
+
+def test_the_smallest_budget_still_makes_progress(plain: bool) -> None:
+    core = create(COUNTED, plain=plain)
+    for _ in range(101):
+        before = core.instructions
+        stop = core.run(1)
+        assert core.instructions > before
+    assert stop is Stop.SLEEP
 
 
 def test_code_that_writes_code_is_counted_and_executed_afresh(plain: bool) -> None:

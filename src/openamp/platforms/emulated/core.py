@@ -416,12 +416,12 @@ class Core(ABC):
                 return Stop.SLEEP
             if state.count >= self._end:
                 return Stop.BUDGET
-            self._charge()
             self._enter()
+            self._charge()
         return Stop.FAULT
 
     def _charge(self) -> None:
-        """Takes the price of an engine entry, or of as much work in a hook, off the present budget."""
+        """Takes the price of an engine entry, or of as much work in a hook, off what is left of the budget."""
         self._end -= ENTRY_PRICE
         if self._state.limit > self._end:
             self._state.limit = self._end
