@@ -18,6 +18,7 @@ OpenAMPError
 │   ├── MessageTooLongError     the payload exceeds the endpoint's mtu
 │   ├── AddressInUseError       the local address is taken
 │   └── NotBoundError           the endpoint has no destination yet
+├── RpcError                    a remote procedure call failed on the other side (also an OSError)
 ├── RemoteProtocolError         the peer broke the protocol: what it wrote, where, and the clause
 ├── RemoteError                 the remote's context ended
 │   ├── RemoteCrashed           by a fault; carries the crash report
@@ -56,6 +57,7 @@ __all__ = [
     "RemoteExited",
     "RemoteProtocolError",
     "ResourceTableError",
+    "RpcError",
     "RpmsgError",
     "StateError",
     "TimeoutExpired",
@@ -210,6 +212,20 @@ class AddressInUseError(RpmsgError):
 
 class NotBoundError(RpmsgError):
     """The endpoint has no destination yet: nobody announced the service and nobody wrote to it."""
+
+
+class RpcError(OpenAMPError, OSError):
+    """A remote procedure call failed on the other side, which does not say why.
+
+    Attributes:
+        call: the call's id, such as 1 for open.
+        result: what the other side answered, -1 as a rule.
+    """
+
+    def __init__(self, message: str, *, call: int = 0, result: int = -1) -> None:
+        super().__init__(message)
+        self.call = call
+        self.result = result
 
 
 class RemoteProtocolError(OpenAMPError):
