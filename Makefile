@@ -9,11 +9,11 @@ demo: $(STAMP)
 	$(PY) examples/demo.py
 
 test: $(STAMP)
-	$(PY) -m pytest -m "not toolchain"
-	OPENAMP_PLAIN=1 $(PY) -m pytest -q -m "not toolchain" tests/unit tests/property tests/interop
+	$(PY) -m pytest -n auto -m "not toolchain"
+	OPENAMP_PLAIN=1 $(PY) -m pytest -n auto -q -m "not toolchain" tests/unit tests/property tests/interop
 
 test-toolchain: $(STAMP)
-	$(PY) -m pytest -m toolchain
+	$(PY) -m pytest -n auto -m toolchain
 	$(MAKE) -C firmware check
 
 check: $(STAMP)
