@@ -106,7 +106,7 @@ cdef bint needs_look(const State *state, uint64_t address, uint32_t size) noexce
                 if (half & 3) == 3:
                     if (half & 0x207F) == 0x2073 and offset + 3 < end:
                         number = (code[offset + 2] | <uint32_t>code[offset + 3] << 8) >> 4
-                        if number == 0xC00 or number == 0xC02 or number == 0xC80 or number == 0xC82:
+                        if (number & 0xF60) == 0xC00:
                             return True
                     offset += 4
                     continue

@@ -163,6 +163,7 @@ class RiscV(Core):
         self.clint.reset()
         self.plic.reset()
         self._watch.reset()
+        self._state.block = self._state.size = 0
         self._float = FLOAT_OFF
         self._put(rv.UC_RISCV_REG_MCOUNTEREN, 0)
         self._put(rv.UC_RISCV_REG_PRIV, USER)
@@ -416,6 +417,9 @@ class RiscV(Core):
         """Raises an access fault; the engine names only the page, the instruction says what in it."""
         pc = self._pc
         if access is Access.FETCH:
+            if address & self._mask < pc & -PAGE:  # it took an illegal compressed instruction for an empty block
+                self._raise(ILLEGAL, instruction_bits(self._fetch(pc)))
+                return
             address = max(address & self._mask, pc)
         else:
             word = self._fetch(pc)

@@ -13,13 +13,13 @@ __all__ = ["Trouble", "access_address", "explain_illegal", "find_trouble", "inst
 class Trouble(enum.Enum):
     """Why the engine must not execute an instruction itself."""
 
-    COUNTER = "it reads cycle or instret, and would get the host's clock"
+    COUNTER = "it reads a counter for user mode, and would get the host's clock"
     IGNORED = "it is illegal, and the engine takes it for a no-operation"
     IGNORED_WITHOUT_FLOAT = "the same, while mstatus.FS is off"
 
 
 OPCODE_SYSTEM = 0x73
-COUNTERS = (0xC00, 0xC02, 0xC80, 0xC82)  # cycle, instret and their high halves
+COUNTERS, COUNTER_MASK = 0xC00, 0xF60  # cycle, time, instret, hpmcounter3 to 31 and their high halves
 READ_ONLY = 3
 
 _BY_OPCODE = {
@@ -65,8 +65,8 @@ def find_trouble(word: int, *, wide: bool) -> Trouble | None:
     (Zcb), and those of the floating-point unit while that is off pass as if they were not there.
     """
     if word & 3 == 3:
-        reads = word & 0x7F == OPCODE_SYSTEM and word >> 12 & 3 >= 2 and not word >> 15 & 31
-        return Trouble.COUNTER if reads and word >> 20 in COUNTERS else None
+        reads = word & 0x7F == OPCODE_SYSTEM and word >> 12 & 3 >= 2
+        return Trouble.COUNTER if reads and word >> 20 & COUNTER_MASK == COUNTERS else None
     quadrant, function = word & 3, word >> 13 & 7
     if quadrant != 1 and (function in (1, 5) or (quadrant == 2 and function in (3, 7) and not wide)):
         return Trouble.IGNORED_WITHOUT_FLOAT
