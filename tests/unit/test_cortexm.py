@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from openamp.errors import BoardError
+from openamp.errors import BoardError, ClosedError
 from openamp.memory import MemoryMap, Region, SharedMemory
 from openamp.platforms.emulated.core import CoreConfig, Stop
 from openamp.platforms.emulated.cortexm import CortexM
@@ -519,11 +519,15 @@ def test_a_stack_frame_may_cross_from_one_region_into_the_next() -> None:
     assert word(core, 0x2008) == 0x100 + 12  # the stacked program counter
 
 
-def test_a_closed_core_frees_its_memory() -> None:
+def test_a_closed_core_says_so() -> None:
     core = create(WFI)
     core.run(10)
     core.close()
     core.close()
+    for use in (lambda: core.run(1), core.registers, core.reset, lambda: core.set_register("r0", 1), core.flush_code):
+        with pytest.raises(ClosedError, match="this core was closed"):
+            use()
+    assert core.instructions == 1
 
 
 # -- floating-point frames without automatic state preservation ------------------------------------------------------

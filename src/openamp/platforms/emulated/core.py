@@ -16,7 +16,7 @@ no access ever executes twice. Time inside a block stands still.
 2. enter the engine at `self._pc`; it runs until the limit, a watch condition, or an event. Then exactly one of
    `_trapped(number)` (an exception of the engine's own numbering), `_halted()` (a wait-for-interrupt instruction,
    `self._pc` is behind it), `_invalid()` (an instruction that the engine refuses, `self._pc` is on it) or
-   `_unmapped(pc, access)` (`self._pc` on the instruction) is called with the engine at rest; or none of them when
+   `_unmapped(address, access)` (`self._pc` on the instruction) is called with the engine at rest; or none of them when
    it only stopped between two blocks. They may use `self._counter.retract(pc)` when a block ended early.
 
 `self._pc` is the truth between two engine entries; write it, not the engine's program counter. Whatever changes what
@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from openamp.errors import BoardError
+from openamp.errors import BoardError, ClosedError
 from openamp.memory import MemoryMap
 from openamp.platforms.emulated.counter import NEVER, BlockCounter
 from openamp.platforms.emulated.engine import (
@@ -329,6 +329,7 @@ class Core(ABC):
             return False
 
     def _translate(self, address: int, kind: int, result: Any) -> bool:
+        """Does the work of `_fill`."""
         home = self._pages.get(address & -PAGE)
         if home is None and self._probed_page == address & -self._engine.page_size:
             home = self._probe
@@ -355,7 +356,7 @@ class Core(ABC):
         self._engine.stop()
 
     def _failed(self, error: BaseException) -> None:
-        """Keeps an exception of a device until the engine has returned."""
+        """Keeps an exception of a callback until the engine has returned."""
         self._error = self._error or error
         self._state.limit = 0
 
@@ -386,7 +387,13 @@ class Core(ABC):
         self._state.limit = 0
 
     def close(self) -> None:
-        """Gives the engine back; the core cannot be used any more."""
+        """Gives the engine back; whatever would need it raises ClosedError from now on."""
+
+        def closed(*_arguments: object) -> None:
+            raise ClosedError("this core was closed; create another one")
+
+        for name in ("flush_code", "registers", "reset", "run", "set_register"):
+            setattr(self, name, closed)
         self._engine.close()
 
     def flush_code(self) -> None:

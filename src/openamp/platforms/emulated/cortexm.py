@@ -58,17 +58,8 @@ from openamp.platforms.emulated.faults import (
     describe_access,
     no_execute,
 )
-from openamp.platforms.emulated.nvic import (
-    FIRST_IRQ,
-    HARD_FAULT,
-    LOWEST,
-    SVCALL,
-    SYSTICK,
-    exception_name,
-)
-from openamp.platforms.emulated.scs import (
-    BFHFNMIGN,
-)
+from openamp.platforms.emulated.nvic import FIRST_IRQ, HARD_FAULT, LOWEST, SVCALL, SYSTICK, exception_name
+from openamp.platforms.emulated.scs import BFHFNMIGN
 
 __all__ = ["CortexM"]
 
@@ -168,8 +159,10 @@ class CortexM(ExceptionModel):
         """Sets one register by its name in `registers()`."""
         if name == "pc":
             self._pc = value & ~1
+        elif name == "xpsr":
+            self._engine.write(SET_XPSR, value & ~EXCEPTION | self.nvic.current)
         else:
-            self._engine.write(SET_XPSR if name == "xpsr" else REGISTERS[name], value)
+            self._engine.write(REGISTERS[name], value)
 
     def run(self, budget: int) -> Stop:
         """Executes about `budget` instructions; as in `Core`. A handler that spins for ever is a fault."""
@@ -346,7 +339,6 @@ class CortexM(ExceptionModel):
                 self._fault(Cfsr.IACCVIOL if no_execute(address) else Cfsr.IBUSERR)
             return
         address = self._exact_address(address)
-        address = self._exact_address(address)
         if self.scs.ccr & BFHFNMIGN and not self.model.baseline:
             state = self._privileged_state()
             if self.nvic.limit(*state[MASKS_AT:]) < 0:  # such handlers may probe for devices (B1.5.14)
@@ -413,9 +405,9 @@ class CortexM(ExceptionModel):
 
     def _lock_up(self) -> None:
         """A fault at the priority of HardFault or above (B1.5.15)."""
-        scs = self.scs
         where = exception_name(self.nvic.current)
-        self._give_up(f"lock-up: a fault in {where} at 0x{self._pc:08x}; {decode('HFSR', scs.hfsr, HFSR_BITS)}")
+        status = decode("HFSR", self.scs.hfsr, HFSR_BITS)
+        self._give_up(f"lock-up: a fault in {where} at 0x{self._pc:08x}; {status}")
 
     def _give_up(self, why: str) -> None:
         """Ends the core, telling of the first fault where there was one."""
