@@ -30,6 +30,7 @@ __all__ = [
     "Pollable",
     "ProgramPlatform",
     "RemotePlatform",
+    "Wakeable",
 ]
 
 
@@ -98,13 +99,13 @@ class Link(Protocol):
 class HostPlatform(Link, Protocol):
     """A link whose far end we own.
 
-    The calls come in the order prepare, start, stop, join, any number of times; the memory's bytes are loaded
-    between prepare and start, by the caller. Regions and their addresses are the same after each prepare of the same
-    image; the memory behind them may be new.
+    The calls come in the order prepare, start, stop, join, any number of times, with a further prepare at first, when
+    the caller looks for places in `memory`. The caller loads the memory's bytes between prepare and start. Regions and
+    their addresses are the same after each prepare of the same image; the memory behind them may be new.
     """
 
     def prepare(self, image: FirmwareImage) -> None:
-        """Makes `memory` ready for this image, and refuses an image that cannot run here.
+        """Makes `memory` ready for this image (all zero), and refuses an image that cannot run here.
 
         Raises:
             PlatformError: when the image does not fit (names what would).
@@ -146,6 +147,19 @@ class Pollable(Protocol):
 
 
 @runtime_checkable
+class Wakeable(Protocol):
+    """A wait can be ended by another thread.
+
+    Then several threads may use the link: one of them waits, and is told when another one has news for it or wants to
+    stop the remote. `stop` and `close` come when nobody waits. Without it, whoever waits notices the other threads
+    only when the peer signals, or when its time has passed.
+    """
+
+    def wake(self) -> None:
+        """Ends the `wait` of another thread soon, or the next one; it returns what there is, maybe nothing."""
+
+
+@runtime_checkable
 class BuiltinFirmware(Protocol):
     """The platform's remote needs no image from outside; `boot()` without one takes this."""
 
@@ -178,7 +192,11 @@ class Console(Protocol):
     """The remote has output streams of its own (UART, semihosting, standard output)."""
 
     def on_output(self, callback: Callable[[str, bytes], None]) -> None:
-        """Calls back with (stream name, bytes) from within `wait`, in order, for all later output."""
+        """Calls back with (stream name, bytes) for all later output, in order, from within `start`, `stop` and `wait`.
+
+        A `RemoteProc`'s own callback raises nothing: what the program's callbacks raise comes out of the call that
+        waited, after the events that came with it.
+        """
 
 
 @runtime_checkable
