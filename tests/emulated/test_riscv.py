@@ -63,9 +63,9 @@ def test_a_run_is_deterministic_whatever_its_slices(model: str) -> None:
 
 
 BARE = {
-    "bare_load": ("load access fault", 5, NOWHERE + 8, "is in no memory and no device"),
-    "bare_store": ("store or atomic access fault", 7, NOWHERE + 4, "is in no memory and no device"),
-    "bare_atomic": ("store or atomic access fault", 7, NOWHERE, "is in no memory and no device"),
+    "bare_load": ("load access fault", 5, NOWHERE + 8, "mcause 5"),
+    "bare_store": ("store or atomic access fault", 7, NOWHERE + 4, "mcause 7"),
+    "bare_atomic": ("store or atomic access fault", 7, NOWHERE, "mcause 7"),
     "bare_ecall": ("environment call from machine mode", 11, None, "mtvec was never written"),
     "bare_ebreak": ("breakpoint", 3, None, "mtvec was never written"),
     "bare_custom": ("illegal instruction", 2, None, "custom-0"),
@@ -105,6 +105,7 @@ def test_a_jump_to_nowhere_names_the_target(model: str) -> None:
     assert bench.core.fault is not None
     assert bench.core.fault.pc == NOWHERE
     assert bench.core.fault.reason == "instruction access fault without a trap handler"
+    assert any("0x90000000 is in no memory, so no code can be there" in line for line in bench.core.fault.details)
 
 
 @both
@@ -137,7 +138,7 @@ STUCK = {
     "handler_returns": "gets nowhere",
     "handler_spins": "spins at",
     "handler_spins_wide": "spins at",
-    "handler_loops": "spins at",
+    "handler_loops": "goes round at",
     "handler_works_then_spins": "spins at",
     "handler_waits": "waits for an interrupt (wfi) with interrupts off",
 }
@@ -156,6 +157,32 @@ def test_a_handler_that_is_stuck_is_a_crash_of_the_first_exception(model: str, p
     assert fault.registers["a1"] == NOWHERE
     assert any(STUCK[program] in line for line in fault.details)
     assert bench.core.instructions < 3_000_000
+
+
+@both
+def test_an_exceptions_handler_that_works_for_more_than_a_second_is_stuck(model: str) -> None:
+    bench = start(model, "handler_works_for_ever", clock_hz=5_000_000)
+    assert bench.run() is Stop.FAULT
+    assert bench.core.fault is not None
+    assert bench.core.fault.reason == "load access fault"
+    assert any("does not come back" in line for line in bench.core.fault.details)
+    assert 5_000_000 < bench.core.instructions < 8_000_000
+
+
+@both
+def test_a_default_handler_that_spins_is_a_crash_of_an_interrupt_too(model: str) -> None:
+    bench = start(model, "default_handler")
+    assert bench.run() is Stop.FAULT
+    fault = bench.core.fault
+    assert fault is not None
+    assert fault.reason == f"the handler of the machine software interrupt spins at {fault.pc:#x} with interrupts off"
+    assert fault.pc == bench.symbols["default_handler_at"]
+
+
+@both
+def test_a_long_interrupt_handler_is_no_crash(model: str) -> None:
+    bench = start(model, "long_interrupt")
+    assert bench.run() is Stop.EVENT, bench.core.fault
 
 
 @both

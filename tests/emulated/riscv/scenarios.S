@@ -157,6 +157,37 @@ PROGRAM handler_works_then_spins
 2:      addi    a3, a3, -1
         bnez    a3, 2b
 3:      j       3b
+PROGRAM handler_works_for_ever
+        HANDLER 1f
+        BAD_LOAD handler_works_for_ever
+        .balign 4
+1:      addi    a3, a3, 1
+        j       1b
+PROGRAM default_handler
+        HANDLER 1f
+        li      t0, CLINT
+        li      t1, 1
+        sw      t1, 0(t0)
+        csrwi   mie, 8
+        csrsi   mstatus, 8
+2:      j       2b
+        .balign 4
+        AT      default_handler
+1:      j       1b
+PROGRAM long_interrupt
+        HANDLER 1f
+        li      t0, CLINT
+        li      t1, 1
+        sw      t1, 0(t0)
+        csrwi   mie, 8
+        csrsi   mstatus, 8
+        STOP
+        .balign 4
+1:      li      a4, 2000000
+2:      addi    a4, a4, -1
+        bnez    a4, 2b
+        sw      zero, 0(t0)
+        mret
 PROGRAM handler_waits
         HANDLER 1f
         BAD_LOAD handler_waits

@@ -110,7 +110,7 @@ class RiscV(Core):
         self._here = (0, 0, memoryview(b""))
         self._hooked: set[int] = set()
         self._on_suspect = BLOCK(self._before_suspect)
-        self._watch = TrapWatch()
+        self._watch = TrapWatch(config.clock_hz)
         self.csr = CsrFile(self, xlen=self._xlen, hart_id=config.core_id)
         self._csrs = self.csr.table
         self.plic = Plic(config.plic, num_sources=config.num_irqs, changed=self.interrupts_changed)
@@ -358,6 +358,7 @@ class RiscV(Core):
             self._fail(f"{INTERRUPTS[cause]} without a trap handler")
             return
         self._pc = self.csr.enter(cause, 0, self._pc, interrupt=True)
+        self._watch.interrupt(self._state.count)
         self._put(rv.UC_RISCV_REG_PRIV, USER)  # ends a load reservation
 
     def _refused(self, number: int) -> None:
@@ -398,7 +399,7 @@ class RiscV(Core):
         self._counter.retract(self._pc)
         self.asleep = True
         if self._watch.first is not None and not csr.interrupts_enabled and not csr.mie & self.pending_interrupts():
-            self._stuck("the trap handler waits for an interrupt (wfi) with interrupts off")
+            self._stuck("waits for an interrupt (wfi) with interrupts off")
 
     def _invalid(self) -> None:
         word = self._fetch(self._pc)
@@ -435,7 +436,7 @@ class RiscV(Core):
         pc, watch, state = self._pc, self._watch, self._state
         self._counter.retract(pc + instruction_length(self._fetch(pc)))
         if cause not in ECALLS and watch.exception(cause, value, pc, state.count, self.registers):
-            self._stuck(f"the trap handler gets nowhere: the same exception comes back at {pc:#x}")
+            self._stuck(f"gets nowhere: the same exception comes back at {pc:#x}")
         elif self._handler_missing():
             trap = watch.first or Trap(cause, value, pc, self.registers())
             self._crash(trap, f"{CAUSES[cause]} without a trap handler", ())
@@ -450,22 +451,24 @@ class RiscV(Core):
     # -- when the firmware cannot go on ------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Finds a handler that spins on one spot."""
+        """Finds a trap handler that will not come back."""
         if self.csr.interrupts_enabled:
             self._watch.released()
             return
         word = self._fetch(self._pc)
-        in_place = word == JUMP_TO_SELF or word & 0xFFFF == C_JUMP_TO_SELF
-        if self._watch.spins((self._pc, self._general.read()), self._state.count) or in_place:
-            self._stuck(f"the trap handler spins at {self._pc:#x} with interrupts off")
+        if word == JUMP_TO_SELF or word & 0xFFFF == C_JUMP_TO_SELF:
+            self._stuck(f"spins at {self._pc:#x} with interrupts off")
+        elif self._watch.stuck((self._pc, self._general.read()), self._state.count):
+            self._stuck(f"goes round at {self._pc:#x} with interrupts off and does not come back")
 
     def _stuck(self, how: str) -> None:
-        """Ends the run for the exception that the firmware did not come back from."""
-        trap = self._watch.first
-        if trap is not None:
-            csr = self.csr
-            last = f"now at {self._pc:#x}; mcause {csr.mcause:#x}, mtval {csr.mtval:#x}, mepc {csr.mepc:#x}"
-            self._crash(trap, CAUSES[trap.cause], (how, last))
+        """Ends the run for the exception that the firmware did not come back from, or for its latest interrupt."""
+        csr, trap = self.csr, self._watch.first
+        if trap is None:
+            self._fail(f"the handler of the {INTERRUPTS.get(csr.mcause & 0xFF, 'last trap')} {how}")
+            return
+        last = f"now at {self._pc:#x}; mcause {csr.mcause:#x}, mtval {csr.mtval:#x}, mepc {csr.mepc:#x}"
+        self._crash(trap, CAUSES[trap.cause], (f"its handler {how}", last))
 
     def _crash(self, trap: Trap, reason: str, details: tuple[str, ...]) -> None:
         """Ends the run with an exception's report."""
@@ -474,8 +477,8 @@ class RiscV(Core):
         if trap.cause == ILLEGAL:
             float_on = bool(registers["mstatus"] & FS)
             lines.append(explain_illegal(trap.value, privilege=registers["priv"], float_on=float_on))
-        elif trap.cause in ACCESS_FAULTS.values():
-            lines.append(f"{trap.value:#x} is in no memory and no device; memory: {self.memory.describe()}")
+        elif trap.cause == ACCESS_FAULTS[Access.FETCH]:
+            lines.append(f"{trap.value:#x} is in no memory, so no code can be there; memory: {self.memory.describe()}")
         if self._handler_missing():
             lines.append(self._describe_handler())
         address = trap.value if trap.cause in DATA_FAULTS else None
@@ -483,7 +486,8 @@ class RiscV(Core):
 
     def _fail(self, reason: str) -> None:
         """Ends the run where it is."""
-        self.fault = Fault(reason, self._pc, None, MappingProxyType(self.registers()), (self._describe_handler(),))
+        details = (self._describe_handler(),) if self._handler_missing() else ()
+        self.fault = Fault(reason, self._pc, None, MappingProxyType(self.registers()), details)
 
     def _describe_handler(self) -> str:
         if not self.csr.handler_set:

@@ -1,9 +1,10 @@
 """Tells firmware that handles its traps from firmware that is stuck in one.
 
-Three things count as a crash: an exception that repeats in place for ever (the handler itself faults, or returns to
-the instruction without having changed anything), a handler that spins on one spot with interrupts off, and a handler
-that waits with interrupts off for an interrupt that cannot come. A handler that goes on (prints, repairs, kills a
-task, switches to another) is left alone: a return from the trap or enabling interrupts ends the suspicion.
+These count as a crash: an exception that repeats in place for ever (the handler itself faults, or returns to the
+instruction without having changed anything); an exception's handler that, with interrupts off, spins on one spot,
+waits for an interrupt, or has not come back after a second of virtual time; an interrupt's handler that jumps to itself
+with interrupts off. A handler that goes on (prints, repairs, kills a task, switches to another) is left alone: a
+return from the trap or enabling interrupts ends the suspicion.
 """
 
 from __future__ import annotations
@@ -42,14 +43,18 @@ class Trap:
 
 
 class TrapWatch:
-    """Watches one core's exceptions.
+    """Watches one core's traps.
+
+    Args:
+        patience: cycles that an exception's handler may take.
 
     Attributes:
         first: the exception that the firmware has not come back from, or None.
-        look_at: the instruction count at which `spins` wants to be called.
+        look_at: the instruction count at which `stuck` wants to be called.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: int) -> None:
+        self._patience = patience
         self.reset()
 
     def reset(self) -> None:
@@ -60,6 +65,7 @@ class TrapWatch:
         self._repeats = 0
         self._nested = 0
         self._at = 0
+        self._since = 0
         self._returned: tuple[int, int] | None = None
         self._step = FIRST_LOOK
         self._sample: object = None
@@ -89,11 +95,16 @@ class TrapWatch:
         self._returned = None
         if self.first is None:
             self.first = Trap(cause, value, pc, registers())
-            self._step = FIRST_LOOK
+            self._since = count
             self._sample = None
             self._equal = 0
-            self.look_at = count + FIRST_LOOK
+            self.interrupt(count)
         return self._repeats >= REPEATS or self._nested >= NESTED
+
+    def interrupt(self, count: int) -> None:
+        """Notes that an interrupt is taken."""
+        self._step = FIRST_LOOK
+        self.look_at = count + FIRST_LOOK
 
     def returned(self, pc: int, count: int) -> None:
         """Notes a return from a trap to `pc`."""
@@ -105,10 +116,18 @@ class TrapWatch:
         self.first = None
         self.look_at = NEVER
 
-    def spins(self, state: object, count: int) -> bool:
-        """Compares the core's state with that at the last look; True when it has not changed for long."""
+    def stuck(self, state: object, count: int) -> bool:
+        """Looks at a handler that runs with interrupts off.
+
+        Args:
+            state: of the core, in whatever form; compared with that at the last look.
+            count: instructions executed.
+
+        Returns:
+            True when an exception's handler has not moved for long, or has run too long.
+        """
         self._equal = self._equal + 1 if state == self._sample else 0
         self._sample = state
         self._step = min(10 * self._step, LAST_LOOK)
         self.look_at = count + self._step
-        return self._equal >= LOOKS - 1
+        return self.first is not None and (self._equal >= LOOKS - 1 or count - self._since > self._patience)
