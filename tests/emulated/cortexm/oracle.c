@@ -92,12 +92,128 @@ static uint32_t in_order(const char *word, uint32_t number)
     return 0;
 }
 
+/* Random operations, in the main program and in the handlers; the order of all that happens goes into a checksum. */
+
+static uint32_t seed, sum, depth, left, is_random;
+
+static uint32_t random(uint32_t limit)
+{
+    seed = seed * 1664525 + 1013904223;
+    return (seed >> 16) % limit;
+}
+
+static void note(uint32_t what)
+{
+    sum = (sum << 5 | sum >> 27) ^ what;
+}
+
+static void random_operation(void)
+{
+    uint32_t irq = random(8);
+    if (left == 0)
+        return;
+    left--;
+    note(ISPR(0) << 8 | (MRS("ipsr") & 0xFF));
+    switch (random(16)) {
+    case 0:
+        set_priority(irq, random(4) << 6);
+        BARRIER();
+        break;
+    case 1:
+        __asm volatile("cpsid i");
+        break;
+    case 2:
+        __asm volatile("cpsie i");
+        break;
+    case 3:
+        ICER(0) = 1u << irq;
+        BARRIER();
+        break;
+    case 4:
+        ISER(0) = 0xFF;
+        BARRIER();
+        break;
+    case 5:
+        ICPR(0) = 1u << irq;
+        break;
+    case 6:
+        ICSR = 1u << 28;
+        BARRIER();
+        break;
+#ifndef V6
+    case 7:
+        MSR("basepri", random(4) << 6);
+        break;
+    case 8:
+        AIRCR = 0x05FA0000 | (5 + random(3)) << 8;
+        BARRIER();
+        break;
+    case 9:
+        MSR("faultmask", random(2));
+        break;
+#endif
+    case 10:
+        ICSR = 1u << 26;
+        BARRIER();
+        break;
+    case 11:
+        SHPR(random(2) + 1) = random(4) << 30 | random(4) << 22;
+        BARRIER();
+        break;
+    case 12:
+        ICSR = 1u << 31;
+        BARRIER();
+        break;
+    case 13: /* in NMI or HardFault it would be a lock-up */
+#ifndef V6
+        MSR("faultmask", 0);
+#endif
+        if ((MRS("ipsr") & 0x1FE) != 2)
+            __asm volatile("svc #2" ::: "r0");
+        break;
+    case 14:
+        note(ICSR);
+        break;
+    default:
+        pend(irq);
+        break;
+    }
+    note(MRS("primask"));
+}
+
+static void random_handler(uint32_t what)
+{
+    uint32_t n;
+    note(what | depth << 16);
+    depth++;
+#ifdef FPU
+    uint32_t value = random(1000), kept;
+    if (value & 1)
+        __asm volatile("vmov s0, %0\n vmov s14, %0" ::"r"(value) : "s0", "s14");
+#endif
+    for (n = random(4); n; n--)
+        random_operation();
+#ifdef FPU
+    if (value & 1) {
+        __asm volatile("vmov %0, s14" : "=r"(kept));
+        note(kept);
+        note(FPCCR & 1);
+    }
+#endif
+    depth--;
+    note(what ^ 0x5A5A);
+}
+
 enum { NONE, PEND_HIGHER, SET_FAULTMASK, SHOW, USE_FP, RAISE_SVC, PEND_PENDSV, UNMASK_INSIDE, FAULT_INSIDE, REPEND };
 
 uint32_t irq(Frame *frame, uint32_t link)
 {
     unsigned number = (MRS("ipsr") & 0x1FF) - 16;
     (void)frame;
+    if (is_random) {
+        random_handler(number | link << 24);
+        return link;
+    }
     in_order("irq", number);
     switch (irq_action[number & 7]) {
     case PEND_HIGHER:
@@ -166,6 +282,10 @@ uint32_t irq(Frame *frame, uint32_t link)
 uint32_t nmi(Frame *frame, uint32_t link)
 {
     (void)frame;
+    if (is_random) {
+        random_handler(2 | link << 24);
+        return link;
+    }
     trace_number("nmi", MRS("ipsr") & 0x1FF);
     return link;
 }
@@ -173,6 +293,10 @@ uint32_t nmi(Frame *frame, uint32_t link)
 uint32_t svc(Frame *frame, uint32_t link)
 {
     uint32_t number = ((uint8_t *)frame->pc)[-2];
+    if (is_random) {
+        random_handler(11 | link << 24);
+        return link;
+    }
     trace_number("svc", number);
     if (svc_action == SHOW) {
         trace_number("link", link);
@@ -192,6 +316,10 @@ uint32_t svc(Frame *frame, uint32_t link)
 uint32_t pendsv(Frame *frame, uint32_t link)
 {
     (void)frame;
+    if (is_random) {
+        random_handler(14 | link << 24);
+        return link;
+    }
     trace("pendsv");
     if (pendsv_action == PEND_HIGHER) {
         pend(0);
@@ -203,6 +331,10 @@ uint32_t pendsv(Frame *frame, uint32_t link)
 uint32_t systick(Frame *frame, uint32_t link)
 {
     (void)frame;
+    if (is_random) {
+        random_handler(15 | link << 24);
+        return link;
+    }
     if (++ticks == 3)
         SYST_CSR = 0;
     return link;
@@ -211,6 +343,14 @@ uint32_t systick(Frame *frame, uint32_t link)
 /* A fault handler prints what it sees, clears the status and goes on behind the faulting instruction. */
 static uint32_t fault(const char *name, Frame *frame, uint32_t link)
 {
+    if (is_random) { /* an SVC that could not be taken */
+        random_handler(3 | link << 24);
+#ifndef V6
+        note(HFSR);
+        HFSR = HFSR;
+#endif
+        return link;
+    }
     trace(name);
     trace_number("ipsr", MRS("ipsr") & 0x1FF);
 #ifndef V6
@@ -687,6 +827,43 @@ static void test_faults(void)
 #endif
 }
 
+static void test_random(void)
+{
+    unsigned round;
+    for (round = 1; round <= 40; round++) {
+        start();
+        seed = round * 7919;
+        sum = 0;
+        left = 60;
+        is_random = 1;
+#ifdef FPU
+        uint32_t kept;
+        MSR("control", round & 1 ? 4 : 0);
+        __asm volatile("vmov s14, %0" ::"r"(round) : "s14");
+#endif
+        while (left)
+            random_operation();
+#ifdef FPU
+        __asm volatile("vmov %0, s14" : "=r"(kept));
+        note(kept);
+#endif
+        ICER(0) = 0xFFFFFFFF;
+        ISER(0) = 0xFF;
+#ifndef V6
+        MSR("basepri", 0);
+        MSR("faultmask", 0);
+        AIRCR = 0x05FA0000;
+#endif
+        __asm volatile("cpsie i");
+        BARRIER();
+        note(ISPR(0));
+        is_random = 0;
+        trace_number("", sum);
+        if (round % 8 == 0)
+            flush("random");
+    }
+}
+
 int main(void)
 {
     start();
@@ -707,6 +884,7 @@ int main(void)
     start();
     test_fp();
 #endif
+    test_random();
     start();
     test_faults();
     trace("done");

@@ -221,8 +221,9 @@ class CortexM(ExceptionModel):
             self._unwatch()  # unprivileged code cannot unmask
         elif self._watched != (priority, nvic.group_mask):
             self._watched = (priority, nvic.group_mask)
-            urgency = max(priority, 0)
-            self._counter.watch(((PRIMASK, 1, 1, 1), (FAULTMASK, 1, 1, 1), (BASEPRI, nvic.group_mask, 1, urgency)))
+            # BASEPRI is zero, or its group is less urgent than the exception's: a group ends with all other bits set.
+            last = max(priority, 0) | 0xFF & ~nvic.group_mask
+            self._counter.watch(((PRIMASK, 1, 1, 1), (FAULTMASK, 1, 1, 1), (BASEPRI, 0xFF, 1, last)))
 
     def _unwatch(self) -> None:
         if self._watched[0] != LOWEST:

@@ -291,8 +291,10 @@ class ExceptionModel(Core):
         if control & FPCA:
             scs.fpccr &= ~LSPACT
         valid = self._valid_return(target)
+        # ARMv8-M with the security extension leaves FAULTMASK alone when HardFault returns too (rule R_KBNF).
+        keeps_faultmask = number == NMI or (self.model.v8 and nvic.running < 0)
         nvic.deactivate(number)
-        if masks[2] and number != NMI:
+        if masks[2] and not keeps_faultmask:
             self._engine.write(FAULTMASK, 0)
             masks[2] = 0
         if not nvic.active & FAULTS:
