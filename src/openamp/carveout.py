@@ -3,7 +3,7 @@
 The resource table asks, the memory map offers, and `place()` decides, before any virtio device exists. It follows
 what Linux's remoteproc does where firmware depends on it: fixed addresses are kept, ADDR_ANY is allocated, a
 carve-out named `vdev0vring0`, `vdev0vring1` or `vdev0buffer` holds that ring or those buffers, notify ids that are
-ADDR_ANY or already taken get the lowest free id. `place()` only computes; nothing is written.
+ADDR_ANY or already taken get the lowest id that no ring and no device has. `place()` only computes; nothing is written.
 """
 
 from __future__ import annotations
@@ -332,13 +332,9 @@ class _Rings:
         self._room = room
         self._notes = notes
         self._ids: set[int] = set()
-        self._asked = {
-            ring.notifyid
-            for entry in table.entries
-            if isinstance(entry, Vdev)
-            for ring in entry.vrings
-            if ring.notifyid != ADDR_ANY
-        }
+        vdevs = [entry for entry in table.entries if isinstance(entry, Vdev)]
+        asked = {vdev.notifyid for vdev in vdevs} | {ring.notifyid for vdev in vdevs for ring in vdev.vrings}
+        self._asked = asked - {ADDR_ANY}
         self._fixed: set[tuple[int, int]] = set()
 
     def check(self, index: int, vdev: Vdev) -> None:
@@ -447,7 +443,10 @@ class _Rings:
         return asked
 
     def new_id(self) -> int:
-        """Returns the lowest id that nobody has or asks for."""
+        """Returns the lowest id that nobody has or asks for.
+
+        Devices count too: a remote with OpenAMP's C library takes no signal for a ring that has its device's id.
+        """
         chosen = next(i for i in range(0x10000) if i not in self._ids and i not in self._asked)
         self._ids.add(chosen)
         return chosen

@@ -220,8 +220,26 @@ def test_a_carveout_of_no_length_is_refused() -> None:
     ],
 )
 def test_notify_ids_are_unique(asked: tuple[int, int], given: tuple[int, int]) -> None:
-    (device,) = placed(rpmsg_table(num=8, notifyids=asked)).vdevs
+    (device,) = placed(rpmsg_table(num=8, notifyid=31, notifyids=asked)).vdevs
     assert tuple(ring.notify_id for ring in device.vrings) == given
+    assert device.notify_id == 31
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "given"),
+    [
+        (0, (ADDR_ANY, ADDR_ANY), (1, 2)),
+        (1, (ADDR_ANY, ADDR_ANY), (0, 2)),
+        (0, (1, 1), (1, 2)),
+        (1, (0, 0), (0, 2)),
+        (ADDR_ANY, (ADDR_ANY, ADDR_ANY), (0, 1)),
+    ],
+)
+def test_rings_get_no_devices_notify_id(own: int, asked: tuple[int, int], given: tuple[int, int]) -> None:
+    """A C remote would not look at the ring."""
+    (device,) = placed(rpmsg_table(num=8, notifyid=own, notifyids=asked)).vdevs
+    assert tuple(ring.notify_id for ring in device.vrings) == given
+    assert device.notify_id not in given
 
 
 def test_notify_ids_are_unique_over_all_devices() -> None:

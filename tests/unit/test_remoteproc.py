@@ -119,10 +119,10 @@ def test_boot_loads_writes_the_table_and_releases_in_this_order() -> None:
     assert platform.memory.read(CODE, 8) == b"code\0\0\0\0"
     vdev = live_vdev(platform)
     assert all(POOL <= ring.da < POOL + 0x20000 for ring in vdev.vrings)
-    assert [ring.notifyid for ring in vdev.vrings] == [0, 1]
+    assert [ring.notifyid for ring in vdev.vrings] == [1, 2]  # 0 is the device's
     assert (vdev.gfeatures, vdev.status) == (1, 7)
     assert platform.status_at_start == 3  # DRIVER_OK only once it is released
-    assert platform.calls == ["prepare", "prepare", "start [0, 1]", "kick 0"]
+    assert platform.calls == ["prepare", "prepare", "start [1, 2]", "kick 1"]
 
 
 def test_features_that_the_remote_does_not_offer_are_not_taken() -> None:
