@@ -53,13 +53,14 @@ class Plic:
             Window("PLIC", base, ENABLE + PAGE, self._read, self._write),
             Window("PLIC", base + CONTEXT, PAGE, self._read_context, self._write_context),
         )
+        self._levels = 0
         self.reset()
 
     def reset(self) -> None:
-        """All registers are zero and all lines low."""
+        """All registers are zero; lines keep their level, and so high ones are pending again."""
         self._priority = [0] * self.num_sources
-        self._threshold = 0
-        self._levels = self._pending = self._enabled = self._serving = 0
+        self._threshold = self._enabled = self._serving = 0
+        self._pending = self._levels
         self.external = False
 
     def set_level(self, source: int, level: bool) -> None:

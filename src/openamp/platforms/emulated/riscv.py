@@ -156,7 +156,7 @@ class RiscV(Core):
 
     # -- what the platform uses --------------------------------------------------------------------------------
 
-    def reset(self, entry: int | None) -> None:
+    def reset(self, entry: int | None = None) -> None:
         """Starts at `entry` (None: where memory begins) in machine mode, a0 = hart id as boot loaders pass it."""
         self._reset()
         self.csr.reset()
@@ -165,7 +165,6 @@ class RiscV(Core):
         self._watch.reset()
         self._state.block = self._state.size = 0
         self._float = FLOAT_OFF
-        self._put(rv.UC_RISCV_REG_MCOUNTEREN, 0)
         self._put(rv.UC_RISCV_REG_PRIV, USER)
         self._put(rv.UC_RISCV_REG_A0, self.config.core_id)
         self._pc = (next(iter(self.memory)).da if entry is None else entry) & self._mask & ~1
