@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -93,11 +96,25 @@ def test_both_forms_count_the_same() -> None:
 
 
 def test_a_compiled_counter_for_another_structure_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    stale = SimpleNamespace(STATE_SIZE=1, __file__="_counter.so")
+    stale = SimpleNamespace(STATE_SIZE=1, __file__=__file__)
     monkeypatch.setattr(emulated, "_counter", stale, raising=False)
     monkeypatch.setitem(sys.modules, "openamp.platforms.emulated._counter", stale)
     monkeypatch.delenv("OPENAMP_PLAIN", raising=False)
-    with pytest.warns(RuntimeWarning, match=r"_counter\.so is out of date"):
+    with pytest.warns(RuntimeWarning, match="is out of date"):
+        assert counter._load() is None
+
+
+def test_a_compiled_counter_that_is_older_than_its_source_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    built = tmp_path / "_counter.so"
+    built.touch()
+    os.utime(built, (1, 1))
+    stale = SimpleNamespace(STATE_SIZE=ctypes.sizeof(counter.CounterState), __file__=str(built))
+    monkeypatch.setattr(emulated, "_counter", stale, raising=False)
+    monkeypatch.setitem(sys.modules, "openamp.platforms.emulated._counter", stale)
+    monkeypatch.delenv("OPENAMP_PLAIN", raising=False)
+    with pytest.warns(RuntimeWarning, match="is out of date"):
         assert counter._load() is None
 
 

@@ -17,6 +17,7 @@ import ctypes
 import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from openamp.platforms.emulated.engine import (
@@ -36,6 +37,9 @@ NEVER = (1 << 63) - 1
 
 NEEDS_LOOK = 2
 """`stopped`: a RISC-V block is new and may hold an instruction that the engine would execute wrongly."""
+
+SLACK = 2.0
+"""Seconds by which a source may be newer: an installer writes files in any order."""
 
 MAX_CONDITIONS = 3
 NUM_LENGTHS = 4096
@@ -87,17 +91,19 @@ class CounterState(ctypes.Structure):
 
 
 def _load() -> Any:
-    """Returns the compiled hook's module, or None where it is missing, unwanted or made for another structure."""
+    """Returns the compiled hook's module, or None where it is missing, unwanted or out of date."""
     if os.environ.get("OPENAMP_PLAIN", "0") not in {"", "0"}:
         return None
     try:
         from openamp.platforms.emulated import _counter
     except ImportError:
         return None
-    if ctypes.sizeof(CounterState) != _counter.STATE_SIZE:
+    source = Path(__file__).with_name("_counter.pyx")  # there in a source tree only
+    newer = source.exists() and source.stat().st_mtime > Path(_counter.__file__).stat().st_mtime + SLACK
+    if newer or ctypes.sizeof(CounterState) != _counter.STATE_SIZE:
         warnings.warn(
             f"{_counter.__file__} is out of date; instructions are counted in Python, slower; "
-            "build it again with `pip install -e .`",
+            "build it again with `pip install -e .`, or set OPENAMP_PLAIN=1 to count in Python on purpose",
             RuntimeWarning,
             stacklevel=2,
         )
