@@ -469,6 +469,7 @@ def start_and_end(rproc: RemoteProc) -> None:
     end_of(rproc)
 
 
+@pytest.mark.toolchain
 def test_a_c_program_gives_its_own_resource_table(tmp_path: Path) -> None:
     source, binary = tmp_path / "remote.c", tmp_path / "remote"
     source.write_text(C_REMOTE)
