@@ -21,13 +21,27 @@ Two Python-level calls of a lock cost about 80 ns; a fence through ctypes would 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from time import monotonic_ns as monotonic
 
-__all__ = ["address_of", "compiled", "full_barrier", "load_barrier", "store_barrier"]
+__all__ = [
+    "address_of",
+    "compiled",
+    "full_barrier",
+    "load_barrier",
+    "monotonic",
+    "nogil",
+    "relax",
+    "store_barrier",
+]
 
 compiled = False
 """Stands in for `cython.compiled`, which the compiler knows at compile time."""
+
+nogil = contextlib.nullcontext()
+"""Stands in for `cython.nogil`: what runs within it, in C, needs nothing of Python's."""
 
 _lock = threading.Lock()
 _acquire = _lock.acquire
@@ -52,6 +66,8 @@ def _both_faces() -> None:
 def _nothing() -> None:
     pass
 
+
+relax = _nothing
 
 if os.uname().machine in {"x86_64", "AMD64", "i686"}:
     full_barrier = _locked_instruction

@@ -10,6 +10,7 @@ cdef extern from *:
     """
     #include <stdatomic.h>
     #include <stdint.h>
+    #include <time.h>
 
     typedef volatile uint16_t __attribute__((may_alias)) openamp_shared16;
     typedef volatile uint32_t __attribute__((may_alias, aligned(2))) openamp_shared32;
@@ -18,6 +19,20 @@ cdef extern from *:
     #define openamp_load_barrier() atomic_thread_fence(memory_order_acquire)
     #define openamp_store_barrier() atomic_thread_fence(memory_order_release)
     #define openamp_full_barrier() atomic_thread_fence(memory_order_seq_cst)
+    #if defined(__x86_64__) || defined(__i386__)
+    #define openamp_relax() __builtin_ia32_pause()
+    #elif defined(__aarch64__) || defined(__arm__)
+    #define openamp_relax() __asm__ __volatile__("yield")
+    #else
+    #define openamp_relax() __asm__ __volatile__("")
+    #endif
+
+    static inline long long openamp_monotonic(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec * 1000000000LL + now.tv_nsec;
+    }
+
     #define openamp_address_of(view) ((uintptr_t)PyMemoryView_GET_BUFFER(view)->buf)
     """
     ctypedef unsigned short shared16 "openamp_shared16"
@@ -27,11 +42,13 @@ cdef extern from *:
     void load_barrier "openamp_load_barrier" () noexcept nogil
     void store_barrier "openamp_store_barrier" () noexcept nogil
     void full_barrier "openamp_full_barrier" () noexcept nogil
+    void relax "openamp_relax" () noexcept nogil
+    long long monotonic "openamp_monotonic" () noexcept nogil
     uintptr_t address_of "openamp_address_of" (object view) noexcept
 
 cdef unsigned int _NEXT, _WRITE, _INDIRECT, _NO_INTERRUPT, _NO_NOTIFY, _UNKNOWN
 cdef long long _FREE
-cdef int _END
+cdef int _END, _LOOKS
 cdef unsigned long long _MAX_CHAIN
 
 
@@ -71,6 +88,11 @@ cdef class DriverQueue:
     cpdef object reclaim(self)
     @cython.locals(taken=list)
     cpdef list reclaim_many(self, Py_ssize_t limit)
+    @cython.locals(
+        ours=shared16[::1], others=shared16[::1], last=cython.uint, other_last=cython.uint, found=cython.bint,
+        end=cython.longlong, _=cython.int,
+    )
+    cpdef bint spin(self, DriverQueue other, long long nanoseconds) except -1
     cpdef object disable_notifications(self)
     cpdef bint enable_notifications(self) except -1
 
@@ -110,5 +132,10 @@ cdef class DeviceQueue:
     @cython.locals(slot=cython.uint)
     cpdef object put(self, long long head, long long written)
     cpdef bint publish(self) except -1
+    @cython.locals(
+        ours=shared16[::1], others=shared16[::1], last=cython.uint, other_last=cython.uint, found=cython.bint,
+        end=cython.longlong, _=cython.int,
+    )
+    cpdef bint spin(self, DeviceQueue other, long long nanoseconds) except -1
     cpdef object disable_notifications(self)
     cpdef bint enable_notifications(self) except -1

@@ -35,7 +35,7 @@ if False:
     import cython  # type: ignore  # for the compiler: it knows cython.compiled, and drops what that decides
 
 if not cython.compiled:
-    from openamp.virtio._plain import address_of, full_barrier, load_barrier, store_barrier
+    from openamp.virtio._plain import address_of, full_barrier, load_barrier, monotonic, relax, store_barrier
 
 __all__ = ["COMPILED", "Chain", "DeviceQueue", "DriverQueue"]
 
@@ -48,6 +48,7 @@ _INDIRECT = 4
 _NO_INTERRUPT = 1
 _NO_NOTIFY = 1
 _MAX_CHAIN = 1 << 32
+_LOOKS = 8  # at an index, between two at the clock
 
 _FREE = -1  # in _limits: nobody holds this head
 _END = -1  # in _links: the last descriptor of its chain
@@ -374,6 +375,32 @@ class DriverQueue:
                 raise
         return taken
 
+    def spin(self, other: DriverQueue, nanoseconds: int) -> bool:
+        """Watches two queues for news, without a system call: this one, and `other` (which may be this one again).
+
+        It stores nothing and takes nothing, so that another thread may use the queues meanwhile; in the compiled form
+        other threads run.
+
+        Returns:
+            True as soon as the device has moved either index, False when the time passed.
+        """
+        ours, others = self._used16, other._used16
+        last, other_last = self._seen, other._seen
+        if ours[1] != last or others[1] != other_last or self._last != last:
+            return True
+        found = False
+        end = monotonic() + nanoseconds
+        with cython.nogil:
+            while not found:
+                for _ in range(_LOOKS):
+                    if ours[1] != last or others[1] != other_last:
+                        found = True
+                        break
+                    relax()
+                if not found and monotonic() >= end:
+                    break
+        return found
+
     def disable_notifications(self) -> None:
         """Asks the device not to kick us; it may all the same."""
         if not self._live:
@@ -658,6 +685,32 @@ class DeviceQueue:
         # index, so one of us sees the other's news and no wake-up is lost.
         full_barrier()
         return (self._avail16[0] & _NO_INTERRUPT) == 0
+
+    def spin(self, other: DeviceQueue, nanoseconds: int) -> bool:
+        """Watches two queues for news, without a system call: this one, and `other` (which may be this one again).
+
+        It stores nothing and takes nothing, so that another thread may use the queues meanwhile; in the compiled form
+        other threads run.
+
+        Returns:
+            True as soon as the driver has moved either index, False when the time passed.
+        """
+        ours, others = self._avail16, other._avail16
+        last, other_last = self._seen, other._seen
+        if ours[1] != last or others[1] != other_last or self._last != last:
+            return True
+        found = False
+        end = monotonic() + nanoseconds
+        with cython.nogil:
+            while not found:
+                for _ in range(_LOOKS):
+                    if ours[1] != last or others[1] != other_last:
+                        found = True
+                        break
+                    relax()
+                if not found and monotonic() >= end:
+                    break
+        return found
 
     def disable_notifications(self) -> None:
         """Asks the driver not to kick us; it may all the same."""
