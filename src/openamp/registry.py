@@ -19,7 +19,7 @@ from openamp.remote import serve_link
 from openamp.remoteproc import RemoteProc
 from openamp.rpmsg import Bus
 
-__all__ = ["find_link", "open", "platforms", "serve"]
+__all__ = ["find_link", "list_platforms", "open", "serve"]
 
 _HOSTS = {
     "emulated": "openamp.platforms.emulated:EmulatedPlatform",
@@ -33,7 +33,7 @@ _REMOTES = {
 _REMOTEPROC_OPTIONS = ("h2r_buf_size", "r2h_buf_size", "acknowledge", "allow_overlap")
 
 
-def platforms() -> tuple[str, ...]:
+def list_platforms() -> tuple[str, ...]:
     """Returns the names that `open()` knows, installed third-party platforms included."""
     return tuple(sorted(_HOSTS.keys() | _installed("openamp.platforms").keys()))
 
