@@ -97,4 +97,6 @@ def test_public_modules_say_what_is_public(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_a_module_stays_readable(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 700, f"{path} is too long: split it"
+    # A compiled module is one translation unit: what a hot loop calls in C has to be in the same file.
+    limit = 800 if path.with_suffix(".pxd").exists() else 700
+    assert len(path.read_text().splitlines()) <= limit, f"{path} is too long: split it"
