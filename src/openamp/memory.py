@@ -9,6 +9,7 @@ Ranges are half-open: a region covers `da <= address < da + size`.
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from bisect import bisect_right
@@ -17,6 +18,9 @@ from collections.abc import Iterable, Iterator
 from openamp.errors import AddressError, AllocationError
 
 __all__ = ["MemoryMap", "Region", "SharedMemory"]
+
+
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL if hasattr(fcntl, "F_SEAL_SEAL") else 0
 
 
 class SharedMemory:
@@ -40,8 +44,9 @@ class SharedMemory:
             if fd is not None:
                 self.fd = os.dup(fd)
             elif name is not None and hasattr(os, "memfd_create"):
-                self.fd = os.memfd_create(name, os.MFD_CLOEXEC)
+                self.fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
                 os.ftruncate(self.fd, self.size)
+                fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, _SEALS)  # a peer could take the memory away from us
             else:
                 self.fd = -1
             self.mapping = mmap.mmap(self.fd, self.size, offset=offset)

@@ -32,6 +32,7 @@ def host_end(
     shm: str | None = None,
     socket_path: str | None = None,
     connect_timeout: float | None = None,
+    spin: float | None = None,
 ) -> HostEnd:
     """Returns the host's end: a `ProcessPlatform`, or a `GenericLinuxPlatform` in the mode of that name.
 
@@ -52,6 +53,7 @@ def host_end(
         "shm": shm,
         "socket_path": socket_path,
         "connect_timeout": connect_timeout,
+        "spin": spin,
     }
     end: HostEnd = _make(mode, ends, options)
     return end
@@ -65,6 +67,7 @@ def remote_end(
     shm: str | None = None,
     socket_path: str | None = None,
     size: int | None = None,
+    spin: float | None = None,
     timeout: float | None = None,
 ) -> ProcessRemote:
     """Returns the remote's end: `ProcessRemote.join_host`, or in generic-linux mode `GenericLinuxRemote.join_machine`.
@@ -83,6 +86,7 @@ def remote_end(
         "shm": shm,
         "socket_path": socket_path,
         "size": size,
+        "spin": spin,
         "timeout": timeout,
     }
     end: ProcessRemote = _make(mode, ends, options)

@@ -8,8 +8,8 @@ either.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import select
 import socket
 import stat
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from openamp.link import Event, Exit
 from openamp.memory import MemoryMap, Region, SharedMemory
 from openamp.platforms.process.host import HostEnd
 from openamp.platforms.process.remote import ProcessRemote
-from openamp.platforms.process.signals import Signals, SocketSignals
+from openamp.platforms.process.signals import Signals, SocketSignals, is_readable
 from openamp.platforms.process.wire import connect, peer_of
 from openamp.resource_table import ResourceTable, rpmsg_table
 
@@ -33,6 +33,7 @@ BUFFERS = 0x10000
 BUFFERS_SIZE = 0x40000
 VRINGS = (0x4000, 0x8000)
 ALIGN = 0x1000
+_LONGEST = 107  # bytes of a UNIX socket's path
 NUM = 256
 
 
@@ -54,14 +55,21 @@ class Machine:
             raise PlatformError(f"processor is {processor}; it is 0 (binds the socket) or 1 (connects)")
         if "/" in shm.lstrip("/") or not shm.strip("/"):
             raise PlatformError(f"shm is {shm!r}; give the name of a POSIX shared memory object, such as {SHM!r}")
+        path = os.fspath(socket_path)
+        if not 0 < len(os.fsencode(path)) <= _LONGEST or "\0" in path:
+            raise PlatformError(
+                f"socket_path is {path!r}, which cannot be a socket's: it is empty, has a zero in it or is too long "
+                f"(more than {_LONGEST} bytes); give another path"
+            )
         if size < BUFFERS + BUFFERS_SIZE:
             raise PlatformError(f"size is {size:#x}; the machine needs {BUFFERS + BUFFERS_SIZE:#x} bytes at least")
         self.processor = processor
         self.memory_path = f"/dev/shm/{shm.lstrip('/')}"
-        self.socket_path = socket_path
+        self.socket_path = path
         self.size = size
         self._shared: SharedMemory | None = None
         self._listener: socket.socket | None = None
+        self.peer = 0  # process id of the one that was let in
 
     @staticmethod
     def table() -> ResourceTable:
@@ -72,8 +80,10 @@ class Machine:
         """Opens (processor 0: creates) the shared memory; rings, then buffers, then the rest.
 
         Raises:
-            PlatformError: when it cannot be opened, or is too small.
+            PlatformError: when it cannot be opened, or is too small; processor 0: when another process has the socket.
         """
+        if self.processor == 0:
+            self._claim()  # before the memory is touched, which may be another one's
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if self.processor == 0 else 0)
         try:
             fd = os.open(self.memory_path, flags, 0o600)
@@ -83,16 +93,18 @@ class Machine:
                 f"or name the memory that it uses with shm="
             ) from error
         try:
-            if self.processor == 0:
-                os.ftruncate(fd, self.size)
+            if self.processor == 0 and os.fstat(fd).st_size < self.size:
+                os.ftruncate(fd, self.size)  # never less: somebody may still have it mapped
             elif os.fstat(fd).st_size < self.size:
                 raise PlatformError(
                     f"the shared memory {self.memory_path} has {os.fstat(fd).st_size:#x} bytes, {self.size:#x} are "
                     f"expected; give its size with size="
                 )
             self._shared = SharedMemory(self.size, fd=fd)
-        except AllocationError as error:
-            raise PlatformError(f"{self.memory_path} cannot be mapped: {error}") from error
+        except (AllocationError, OSError) as error:
+            raise PlatformError(
+                f"{self.memory_path} cannot be mapped: {error}; remove it, or use another shm="
+            ) from error
         finally:
             os.close(fd)
         view = self._shared.view
@@ -103,48 +115,44 @@ class Machine:
         return MemoryMap(regions)
 
     def listen(self) -> socket.socket:
-        """Binds the socket, in place of one that a dead process left; returns it.
+        """Lets processor 1 come; returns the socket.
 
         Raises:
-            PlatformError: when the path is taken by something else, or another process listens there.
+            PlatformError: as `map`.
         """
+        listener = self._claim()
+        listener.listen(1)
+        return listener
+
+    def _claim(self) -> socket.socket:
+        """Binds the socket, in place of one that a dead process left; returns it."""
+        if self._listener is not None:
+            return self._listener
         path = self.socket_path
-        try:
-            if stat.S_ISSOCK(os.stat(path).st_mode):
-                self._remove_stale(path)
-        except FileNotFoundError:
-            pass
+        with contextlib.suppress(OSError):  # `bind` tells
+            if stat.S_ISSOCK(os.lstat(path).st_mode) and not _is_bound(path):
+                os.unlink(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             listener.bind(path)
         except OSError as error:
             listener.close()
             raise PlatformError(
-                f"the socket {path} cannot be bound ({error.strerror}); end the other processor 0, remove the file, "
-                f"or choose another path"
+                f"the socket {path} cannot be bound ({error.strerror}): another processor 0 listens there, or the path "
+                f"is something else's; end that process, remove the file, or choose another path with socket_path="
             ) from error
-        listener.listen(1)
         self._listener = listener
         return listener
 
-    @staticmethod
-    def _remove_stale(path: str) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            try:
-                probe.connect(path)
-            except ConnectionRefusedError:
-                os.unlink(path)  # nobody listens: its process is dead
-
-    def accept(self, timeout: float | None) -> socket.socket | None:
-        """Waits for processor 1; None when the time passed."""
-        if self._listener is None:
-            return None
-        ready, _, _ = select.select([self._listener], [], [], timeout)
-        if not ready:
+    def accept(self) -> SocketSignals | None:
+        """Lets processor 1 in, if it has come."""
+        if self._listener is None or not is_readable(self._listener):
             return None
         stream, _ = self._listener.accept()
+        signals = SocketSignals(stream)  # before the listener goes, so that the descriptors are different
+        self.peer, _ = peer_of(stream)
         self._unlisten()
-        return stream
+        return signals
 
     def connect(self, timeout: float | None) -> socket.socket:
         """Connects to processor 0, waiting until it listens.
@@ -176,6 +184,14 @@ class Machine:
                 os.unlink(self.memory_path)
 
 
+def _is_bound(path: str) -> bool:
+    """Whether a living process has bound this path; to connect would tell, too, but that process would take it up."""
+    name = os.fsencode(path)
+    with open("/proc/net/unix", "rb") as sockets:
+        words = [line.rstrip(b"\n").split(None, 7) for line in sockets]
+    return any(len(line) == 8 and line[7] == name and line[5] == b"01" for line in words)  # 01: not a connected one
+
+
 class GenericLinuxPlatform(HostEnd):
     """The host's end of the generic Linux machine (a `HostPlatform`).
 
@@ -185,6 +201,7 @@ class GenericLinuxPlatform(HostEnd):
         socket_path: path of the socket.
         size: bytes of the shared memory.
         connect_timeout: seconds to wait for the remote to listen (processor 1); None waits for ever.
+        spin: seconds to watch the shared memory, at most, before a wait blocks; see `ProcessPlatform`.
     """
 
     def __init__(
@@ -195,8 +212,9 @@ class GenericLinuxPlatform(HostEnd):
         socket_path: str = SOCKET,
         size: int = SHM_SIZE,
         connect_timeout: float | None = 10.0,
+        spin: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(spin)
         self._machine = Machine(processor=processor, shm=shm, socket_path=socket_path, size=size)
         self._connect_timeout = connect_timeout
         self._connected: socket.socket | None = None
@@ -247,17 +265,18 @@ class GenericLinuxPlatform(HostEnd):
         if self._connected is not None:
             self._peer, _ = peer_of(self._connected)
             self._signals = SocketSignals(self._connected)
+            self._signals.follow(self._peer)
+            self._signals.watch(self._bell.fd, self._bell.clear)
             self._connected = None
         else:
             self._door = self._machine.listen()
 
-    def _arrive(self, timeout: float | None) -> Signals | None:
-        stream = self._machine.accept(timeout)
-        if stream is None:
-            return None
-        self._door = None
-        self._peer, _ = peer_of(stream)
-        return SocketSignals(stream)
+    def _arrive(self) -> Signals | None:
+        signals = self._machine.accept()
+        if signals is not None:
+            self._door = None
+            self._peer = self._machine.peer
+        return signals
 
     def _end(self, signals: Signals) -> Event | None:
         return Exit(None)  # nothing on this wire tells a clean end from another
@@ -281,6 +300,7 @@ class GenericLinuxPlatform(HostEnd):
             if self._connected is not None:
                 self._connected.close()
                 self._connected = None
+            self._bell.close()
 
 
 class GenericLinuxRemote(ProcessRemote):
@@ -290,10 +310,11 @@ class GenericLinuxRemote(ProcessRemote):
         machine: seen from the remote's processor; taken over.
         memory: its memory.
         door: the listening socket, or the one that is connected to the host.
+        spin: seconds to watch the shared memory, at most, before a wait blocks; see `ProcessRemote`.
     """
 
-    def __init__(self, machine: Machine, memory: MemoryMap, door: socket.socket) -> None:
-        super().__init__(door)
+    def __init__(self, machine: Machine, memory: MemoryMap, door: socket.socket, spin: float | None = None) -> None:
+        super().__init__(door, spin)
         self.memory = memory
         self._machine = machine
 
@@ -305,6 +326,7 @@ class GenericLinuxRemote(ProcessRemote):
         shm: str = SHM,
         socket_path: str = SOCKET,
         size: int = SHM_SIZE,
+        spin: float | None = None,
         timeout: float | None = None,
     ) -> GenericLinuxRemote:
         """Becomes the machine's remote: lets the host connect, in `wait` (processor 0), or connects to it (1).
@@ -317,25 +339,28 @@ class GenericLinuxRemote(ProcessRemote):
         try:
             if processor == 1:
                 door = machine.connect(timeout)
-                return cls(machine, machine.map(), door)
+                return cls(machine, machine.map(), door, spin)
             memory = machine.map()
             memory.write(0, Machine.table().build().ljust(VRINGS[0], b"\0"))
-            return cls(machine, memory, machine.listen())
+            return cls(machine, memory, machine.listen(), spin)
         except BaseException:
             machine.close()
             raise
 
-    def _arrive(self, timeout: float | None) -> Signals | None:
+    def _arrive(self) -> Signals | None:
         door = self._door
         if door is None:
             return None
         if self._machine.processor == 0:
-            stream = self._machine.accept(timeout)
-            if stream is None:
+            signals = self._machine.accept()
+            if signals is None:
                 return None
-            door = stream
+            self._peer = self._machine.peer
+        else:
+            signals = SocketSignals(door)
+            self._peer, _ = peer_of(door)
         self._door = None
-        return SocketSignals(door)
+        return signals
 
     def close(self) -> None:
         """Leaves the machine; the host sees the socket close."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 import time
 from abc import ABC, abstractmethod
@@ -15,8 +14,8 @@ from openamp.firmware import FirmwareImage, TableSection, load_image, machine_na
 from openamp.link import Crash, Event, Exit, Kick
 from openamp.memory import MemoryMap
 from openamp.platforms.process.launch import Program
-from openamp.platforms.process.signals import Signals
-from openamp.platforms.process.wire import POOL_DA, SharedLayout, hand_over, listen, peer_of
+from openamp.platforms.process.signals import Bell, Signals, is_readable, spin_time
+from openamp.platforms.process.wire import POOL_DA, SharedLayout, address_of, hand_over, listen, peer_of
 from openamp.resource_table import ResourceTable, rpmsg_table
 
 __all__ = ["HostEnd", "ProcessPlatform"]
@@ -31,17 +30,19 @@ class HostEnd(ABC):
 
     memory: MemoryMap
 
-    def __init__(self) -> None:
+    def __init__(self, spin: float | None = None) -> None:
+        self.spin = spin_time(spin)
         self.memory = MemoryMap()
         self._signals: Signals | None = None
         self._door: socket.socket | None = None  # where the remote comes in, until it has come
         self._peer = 0  # process id
         self._running = False
         self._closed = False
+        self._bell = Bell()
 
     @abstractmethod
-    def _arrive(self, timeout: float | None) -> Signals | None:
-        """Waits for the remote to come; None when the time passed."""
+    def _arrive(self) -> Signals | None:
+        """Lets the remote in, if it has come."""
 
     def _end(self, signals: Signals) -> Event | None:
         """Returns how the remote ended, once its end of the link is gone; None when that is not known yet."""
@@ -70,9 +71,13 @@ class HostEnd(ABC):
         while True:
             signals = self._signals
             if signals is None:
-                signals = self._signals = self._arrive(left)
+                signals = self._signals = self._arrive()
                 if signals is not None:
+                    signals.follow(self._peer)
+                    signals.watch(self._bell.fd, self._bell.clear)
                     signals.kick()  # whatever was kicked before it came
+                elif self._bell.wait(self._door, left):
+                    return ()
             else:
                 events: list[Event] = [Kick()] if signals.wait(left) else []
                 if signals.peer_gone and self._running:
@@ -80,7 +85,8 @@ class HostEnd(ABC):
                     if end is not None:
                         self._running = False
                         events.append(end)
-                if events or not self._running:
+                if events or not self._running or self._bell.rung:
+                    self._bell.rung = False
                     return events
             if deadline is not None:
                 left = deadline - time.monotonic()
@@ -100,13 +106,31 @@ class HostEnd(ABC):
         """A remote that came by itself is not ours to end: it is out of the link at once."""
         return True
 
+    def wake(self) -> None:
+        """Ends a `wait` in another thread, or the next one."""
+        self._bell.ring()
+
     def fileno(self) -> int:
         """A descriptor that becomes readable when `wait(0)` would return events."""
+        if self._signals is not None and self._signals.peer_gone:
+            raise ClosedError("the remote has left; wait() says how it ended as soon as that is known")
         if self._signals is not None:
             return self._signals.fileno()
         if self._door is not None:
             return self._door.fileno()
         raise ClosedError("the link is not started; start the remote first")
+
+
+class _LinkImage(FirmwareImage):
+    """What is loaded for a remote that loads itself: a resource table."""
+
+    def __init__(self, name: str, table: bytes) -> None:
+        section = TableSection(data=table, da=POOL_DA, loaded=False)
+        super().__init__((), name=name, format="program", resource_table=section)
+
+
+class _ProgramImage(_LinkImage):
+    """A program that we start, its path as the name."""
 
 
 class ProcessPlatform(HostEnd):
@@ -122,6 +146,8 @@ class ProcessPlatform(HostEnd):
         env: changes to its environment.
         cwd: its working directory.
         grace: seconds that it has to end after a shutdown before it is terminated, and then killed.
+        spin: seconds to watch the shared memory, at most, before a wait blocks; 0 is never. None is 50 us where this
+            process may use two processors, else 0.
 
     Raises:
         PlatformError: when an option is impossible.
@@ -136,10 +162,23 @@ class ProcessPlatform(HostEnd):
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
         grace: float = _GRACE,
+        spin: float | None = None,
     ) -> None:
-        super().__init__()
-        if not 0x4000 <= size <= 1 << 30:
-            raise PlatformError(f"size is {size:#x}; a process link has 0x4000..0x40000000 bytes of shared memory")
+        super().__init__(spin)
+        if not isinstance(size, int) or not 0x4000 <= size <= 1 << 30:
+            raise PlatformError(
+                f"size is {size:#x}; a process link has 0x4000..0x40000000 bytes of shared memory"
+                if isinstance(size, int)
+                else f"size is {size!r}; give the bytes of shared memory as a number"
+            )
+        if isinstance(args, str | bytes):
+            raise PlatformError(f"args is {args!r}; give a list with each argument of the program")
+        for arg in args:
+            if not isinstance(arg, str | bytes | os.PathLike):
+                raise PlatformError(f"argument {arg!r} of the program is no string; write it as {str(arg)!r}")
+        if not grace >= 0:
+            raise PlatformError(f"grace is {grace}; give the seconds that a program has to end, 0 or more")
+        address_of(name)
         self._name = name
         self._size = size
         self._args = tuple(args)
@@ -148,7 +187,6 @@ class ProcessPlatform(HostEnd):
         self._grace = grace
         self._layout: SharedLayout | None = None
         self._table_da = 0
-        self._path: dict[int, str] = {}
         self._program: Program | None = None
         self._outputs: list[Callable[[str, bytes], None]] = []
 
@@ -156,7 +194,7 @@ class ProcessPlatform(HostEnd):
 
     def builtin_firmware(self) -> FirmwareImage:
         """A resource table for one RPMsg device, for a remote that comes by itself."""
-        return self._image("process link", rpmsg_table().build())
+        return _LinkImage("process link", rpmsg_table().build())
 
     def open_firmware(self, path: str) -> FirmwareImage:
         """Returns what is loaded for a program: its resource table; the program loads itself.
@@ -168,7 +206,7 @@ class ProcessPlatform(HostEnd):
         with open(path, "rb") as file:
             start = file.read(4)
         if start != b"\x7fELF":
-            image = self._image(path, rpmsg_table().build())
+            table = rpmsg_table().build()
         else:
             program = load_image(path)
             ours = _MACHINES.get(os.uname().machine)
@@ -182,18 +220,8 @@ class ProcessPlatform(HostEnd):
                     f"{path} has no resource table; give it one in a section named .resource_table, "
                     f"or start a Python program"
                 )
-            image = self._image(path, program.resource_table.data)
-        self._path[id(image)] = path
-        return image
-
-    @staticmethod
-    def _image(name: str, table: bytes) -> FirmwareImage:
-        return FirmwareImage(
-            (),
-            name=name,
-            format="program",
-            resource_table=TableSection(data=table, da=POOL_DA, loaded=False),
-        )
+            table = program.resource_table.data
+        return _ProgramImage(path, table)
 
     # -- life cycle ------------------------------------------------------------------------------------------------
 
@@ -219,15 +247,14 @@ class ProcessPlatform(HostEnd):
         """Starts the program, or lets a remote come."""
         if self._layout is None:
             raise ClosedError("prepare the image before start")
-        path = self._path.get(id(image))
-        if path is None:
+        if not isinstance(image, _ProgramImage):
             self._door = listen(self._name)
         else:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._signals = self._greet(ours)  # it waits in the socket until the program takes it
             try:
                 self._program = Program(
-                    path, self._args, link=theirs.fileno(), env=self._env, cwd=self._cwd, emit=self._emit
+                    image.name, self._args, link=theirs.fileno(), env=self._env, cwd=self._cwd, emit=self._emit
                 )
             except BaseException:
                 self._signals.close()
@@ -235,6 +262,7 @@ class ProcessPlatform(HostEnd):
                 raise
             finally:
                 theirs.close()
+            self._peer = self._program.pid
             for fd in self._program.streams:
                 self._signals.watch(fd, lambda fd=fd: self._read(fd))  # type: ignore[misc]
             self._signals.watch(self._program.pidfd, self._reap)
@@ -246,12 +274,9 @@ class ProcessPlatform(HostEnd):
         self._peer, _ = peer_of(control)
         return hand_over(control, self._layout, self._table_da)
 
-    def _arrive(self, timeout: float | None) -> Signals | None:
+    def _arrive(self) -> Signals | None:
         listener = self._door
-        if listener is None:
-            return None
-        ready, _, _ = select.select([listener], [], [], timeout)
-        if not ready:
+        if listener is None or not is_readable(listener):
             return None
         control, _ = listener.accept()
         _, uid = peer_of(control)
@@ -276,8 +301,9 @@ class ProcessPlatform(HostEnd):
         return super()._end(signals) if program.is_running else program.end()
 
     def _reap(self) -> None:
-        if self._signals is not None:
-            self._signals.peer_gone = True
+        if self._signals is not None and self._program is not None:
+            self._signals.unwatch(self._program.pidfd)
+            self._signals.lose_peer()
 
     def _read(self, fd: int) -> None:
         if self._program is not None and not self._program.read(fd) and self._signals is not None:
@@ -331,6 +357,7 @@ class ProcessPlatform(HostEnd):
                 self._program = None
             if self._layout is not None:
                 self._layout.shared.close()
+            self._bell.close()
 
 
 def _activity(pid: int) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -18,6 +18,9 @@ from openamp.platforms.process.wire import ENVIRONMENT
 __all__ = ["Program"]
 
 _TAIL = 4096
+_READS = 16
+_BLOCK = 65536
+"""Bytes that are read at a time, and how often: more than a pipe holds, but a program may print for ever."""
 _LINGER = 0.5
 
 
@@ -59,17 +62,29 @@ class Program:
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {}), ENVIRONMENT: str(link)},
                 process_group=0,  # Ctrl-C is the host's affair: it shuts the remote down
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            if cwd is not None and not os.path.isdir(cwd):
+                raise PlatformError(
+                    f"the remote's program cannot be started in the working directory {os.fspath(cwd)!r}: there is "
+                    f"none; give another one with cwd="
+                ) from error
             raise PlatformError(
-                f"the remote's program cannot be started: {' '.join(self.command)}: {error.strerror}; "
+                f"the remote's program cannot be started: {' '.join(self.command)!r}: "
+                f"{getattr(error, 'strerror', None) or error}; "
                 f"check the path, and that the file is executable for this machine"
             ) from error
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self.streams = {self._process.stdout.fileno(): "stdout", self._process.stderr.fileno(): "stderr"}
+        self._printing = set(self.streams)  # those that are still open
         for fd in self.streams:
             os.set_blocking(fd, False)
-        self.pidfd = os.pidfd_open(self._process.pid)
+        self.pidfd = -1
+        try:
+            self.pidfd = os.pidfd_open(self._process.pid)
+        except OSError:
+            self.close()
+            raise
         self._emit = emit
         self._tail = b""
         self._steps: list[tuple[float, signal.Signals]] | None = None  # towards its end, once it was asked to
@@ -94,15 +109,17 @@ class Program:
 
     def read(self, fd: int) -> bool:
         """Passes on what the program printed; False when the stream has ended."""
-        while True:
+        for _ in range(_READS):
             try:
-                data = os.read(fd, 65536)
+                data = os.read(fd, _BLOCK)
             except BlockingIOError:
-                return True
+                break
             if not data:
+                self._printing.discard(fd)
                 return False
             self._tail = (self._tail + data)[-_TAIL:]
             self._emit(self.streams[fd], data)
+        return True
 
     def end(self) -> Event:
         """Returns how the program ended; call it when it has."""
@@ -142,13 +159,22 @@ class Program:
             while self._steps and now >= self._steps[0][0]:
                 self._process.send_signal(self._steps.pop(0)[1])
             if deadline is not None and now >= deadline:
-                return False
+                self._listen(0)
+                return not self.is_running
             moments = [when - now for when, _ in self._steps[:1]]
             if deadline is not None:
                 moments.append(deadline - now)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(min(moments, default=None))
+            self._listen(min(moments, default=None))
         return True
+
+    def _listen(self, timeout: float | None) -> None:
+        """Waits for its end or its output, which is passed on: a full pipe would keep it from ending."""
+        poll = select.poll()
+        for fd in (self.pidfd, *self._printing):
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(None if timeout is None else max(timeout, 0.0) * 1000 + 1):
+            if fd != self.pidfd:
+                self.read(fd)
 
     def close(self) -> None:
         """Closes the pipes; the program has ended or is killed."""

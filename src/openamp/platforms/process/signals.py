@@ -1,7 +1,8 @@
 """How two processes signal each other, and how each learns of the other's end.
 
 Both kinds wait in one `epoll` with one system call, and kick with one. Closing either end, and the death of either
-process at any moment, closes the socket between them, so the other end knows at once.
+process at any moment, closes the socket between them, so the other end knows at once. Where a child of the dead
+process keeps the socket open, its pidfd tells.
 """
 
 from __future__ import annotations
@@ -10,13 +11,78 @@ import contextlib
 import os
 import select
 import socket
+import threading
 from collections.abc import Callable
 from typing import Protocol
+
+from openamp.errors import PlatformError
 
 __all__ = ["EventSignals", "Signals", "SocketSignals"]
 
 GOODBYE = b"goodbye"
 """What an end that closes in good order says on the control socket."""
+
+
+SPIN = 50e-6
+"""Seconds: about what it costs to be woken."""
+
+
+def spin_time(seconds: float | None) -> float:
+    """Returns for how long a wait watches the shared memory before it blocks, at most.
+
+    Args:
+        seconds: what was asked for; None is the default.
+
+    Raises:
+        PlatformError: when it is impossible.
+    """
+    if seconds is not None and not 0 <= seconds <= 1:
+        raise PlatformError(f"spin is {seconds}; give 0 (never) to 1 second, 0.00005 is usual")
+    if len(os.sched_getaffinity(0)) < 2:
+        return 0.0  # the peer waits for the processor that we would spin on
+    return SPIN if seconds is None else seconds
+
+
+class Bell:
+    """Wakes a thread that waits, from another one.
+
+    Attributes:
+        fd: readable when it rang.
+        rung: it rang, and `clear` has seen it.
+    """
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.rung = False
+        self._lock = threading.Lock()
+
+    def ring(self) -> None:
+        with self._lock:
+            if self.fd >= 0:
+                os.eventfd_write(self.fd, 1)
+
+    def clear(self) -> None:
+        os.eventfd_read(self.fd)
+        self.rung = True
+
+    def wait(self, door: socket.socket | None, timeout: float | None) -> bool:
+        """Waits until somebody is at the door; returns True when it rang instead."""
+        doors = [self.fd] if door is None else [self.fd, door.fileno()]
+        if self.fd not in select.select(doors, [], [], timeout)[0]:
+            return False
+        os.eventfd_read(self.fd)
+        return True
+
+    def close(self) -> None:
+        with self._lock:
+            if self.fd >= 0:
+                os.close(self.fd)
+                self.fd = -1
+
+
+def is_readable(door: socket.socket) -> bool:
+    """Whether somebody is at the door."""
+    return bool(select.select([door], [], [], 0)[0])
 
 
 class Signals(Protocol):
@@ -42,8 +108,11 @@ class Signals(Protocol):
     def unwatch(self, fd: int) -> None:
         """Ends `watch`."""
 
-    def wake(self) -> None:
-        """Ends a `wait` in another thread."""
+    def follow(self, pid: int) -> None:
+        """Takes the end of this process for the peer's, should a child of it keep the socket open."""
+
+    def lose_peer(self) -> None:
+        """Notes that the peer is gone; harmless when repeated."""
 
     def fileno(self) -> int:
         """A descriptor that is readable when `wait(0)` would find something."""
@@ -63,6 +132,7 @@ class _Base:
         self._epoll = select.epoll()
         self._epoll.register(control.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
         self._watched: dict[int, Callable[[], object]] = {}
+        self._process = -1
         self._closed = False
 
     def watch(self, fd: int, ready: Callable[[], object]) -> None:
@@ -76,9 +146,32 @@ class _Base:
     def fileno(self) -> int:
         return self._epoll.fileno()
 
-    def _lose_peer(self) -> None:
-        self.peer_gone = True
-        self._epoll.unregister(self._control.fileno())
+    def follow(self, pid: int) -> None:
+        try:
+            if pid in (0, os.getpid()):  # in another pid namespace, or a thread
+                return
+            self._process = os.pidfd_open(pid)
+        except OSError:
+            return  # the socket has to tell
+        self.watch(self._process, self._process_ended)
+
+    def _process_ended(self) -> None:
+        self.unwatch(self._process)
+        if not self.peer_gone:
+            self.goodbye = GOODBYE in self._receive() or self.goodbye
+            self.lose_peer()
+
+    def lose_peer(self) -> None:
+        """Notes that the peer is gone; harmless when repeated."""
+        if not self.peer_gone:
+            self.peer_gone = True
+            self._epoll.unregister(self._control.fileno())
+
+    def _close(self) -> None:
+        self._epoll.close()
+        self._control.close()
+        if self._process >= 0:
+            os.close(self._process)
 
     def _receive(self) -> bytes:
         """Returns what is in the socket, b"" when the peer is gone (and notes it)."""
@@ -89,7 +182,7 @@ class _Base:
         except OSError:
             data = b""
         if not data:
-            self._lose_peer()
+            self.lose_peer()
         return data
 
 
@@ -111,10 +204,8 @@ class EventSignals(_Base):
         self._epoll.register(receive, select.EPOLLIN | select.EPOLLET)
 
     def kick(self) -> None:
-        os.eventfd_write(self._send_fd, 1)
-
-    def wake(self) -> None:
-        os.eventfd_write(self._receive_fd, 1)
+        with contextlib.suppress(BlockingIOError):  # the peer filled it: it has kicks enough
+            os.eventfd_write(self._send_fd, 1)
 
     def wait(self, timeout: float | None) -> bool:
         kicked = False
@@ -125,8 +216,7 @@ class EventSignals(_Base):
                 self._watched[fd]()
             elif GOODBYE in self._receive():
                 self.goodbye = True
-                if not self.peer_gone:
-                    self._lose_peer()
+                self.lose_peer()
         return kicked
 
     def close(self, *, goodbye: bool = False) -> None:
@@ -135,8 +225,7 @@ class EventSignals(_Base):
             if goodbye and not self.peer_gone:
                 with contextlib.suppress(OSError):  # it is gone already
                     self._control.send(GOODBYE)
-            self._epoll.close()
-            self._control.close()
+            self._close()
             os.close(self._receive_fd)
             os.close(self._send_fd)
 
@@ -148,11 +237,6 @@ class SocketSignals(_Base):
         stream: the connected socket; taken over.
     """
 
-    def __init__(self, stream: socket.socket) -> None:
-        super().__init__(stream)
-        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self.watch(self._wake_fd, lambda: os.eventfd_read(self._wake_fd))
-
     def kick(self) -> None:
         try:
             self._control.send(b"\0")
@@ -160,9 +244,6 @@ class SocketSignals(_Base):
             pass  # the peer has unread kicks; one more tells it nothing
         except OSError:
             pass  # it is gone; `wait` tells
-
-    def wake(self) -> None:
-        os.eventfd_write(self._wake_fd, 1)
 
     def wait(self, timeout: float | None) -> bool:
         kicked = False
@@ -176,6 +257,4 @@ class SocketSignals(_Base):
     def close(self, *, goodbye: bool = False) -> None:
         if not self._closed:
             self._closed = True
-            self._epoll.close()
-            self._control.close()
-            os.close(self._wake_fd)
+            self._close()

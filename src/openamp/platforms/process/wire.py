@@ -18,6 +18,7 @@ address `openamp-UID-NAME`.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -38,6 +39,8 @@ VERSION = 1
 POOL_DA = 0x1000_0000
 _PAGE = 4096
 _LIMIT = 1 << 30
+_LONGEST = 107  # bytes of a UNIX socket's address
+_NOBODY = (errno.ENOENT, errno.ECONNREFUSED, errno.EAGAIN, errno.EINTR)
 _FIRST_RETRY, _LAST_RETRY = 0.001, 0.1
 """Seconds between attempts to reach a peer that does not listen yet: a UNIX socket cannot be waited for."""
 
@@ -114,14 +117,24 @@ def take_over(control: socket.socket) -> tuple[MemoryMap, int, EventSignals]:
     """Receives the remote's end over a connected socket: memory, address of the resource table, signals.
 
     Raises:
+        ConnectionResetError: when the host went, or took another remote, before it handed the link over.
         PlatformError: when what comes is not ours.
     """
     data, fds, _, _ = socket.recv_fds(control, 65536, 8, socket.MSG_CMSG_CLOEXEC)
     if not data:
-        raise PlatformError("the host closed the link before it handed it over; is it still there?")
+        raise ConnectionResetError("the host closed the link before it handed it over; is it still there?")
     try:
         memory, table_da = _parse(data, fds)
-        signals = EventSignals(os.dup(fds[1]), os.dup(fds[2]), control)
+        ours = [os.dup(fd) for fd in fds[1:]]
+        try:
+            signals = EventSignals(ours[0], ours[1], control)
+        except OSError as error:
+            for fd in ours:
+                os.close(fd)
+            raise PlatformError(
+                f"the host's descriptors are no eventfds ({error.strerror}); use the same version of this package on "
+                f"both sides"
+            ) from error
     finally:
         for fd in fds:
             os.close(fd)
@@ -155,8 +168,14 @@ def _parse(data: bytes, fds: Sequence[int]) -> tuple[MemoryMap, int]:
 
 
 def address_of(name: str) -> bytes:
-    """Returns the abstract socket address of a link's name."""
-    return f"\0openamp-{os.getuid()}-{name}".encode()
+    """Returns the abstract socket address of a link's name; raises PlatformError when there can be none."""
+    address = f"\0openamp-{os.getuid()}-{name}".encode("utf-8", "surrogateescape")
+    if not name or "\0" in name or len(address) > _LONGEST:
+        raise PlatformError(
+            f"name is {name!r}, which cannot be used for a link: give one of 1 to "
+            f"{_LONGEST - len(address) + len(name.encode('utf-8', 'surrogateescape'))} bytes, none of them 0"
+        )
+    return address
 
 
 def listen(name: str) -> socket.socket:
@@ -189,21 +208,36 @@ def connect(kind: int, address: bytes | str, timeout: float | None, whom: str) -
 
     Raises:
         TimeoutExpired: when nobody does in time.
+        PlatformError: when nobody can.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = _FIRST_RETRY
     while True:
-        connection = socket.socket(socket.AF_UNIX, kind)
         try:
-            connection.connect(address)
+            return knock(kind, address)
         except OSError as error:
-            connection.close()
+            if error.errno not in _NOBODY:
+                raise PlatformError(
+                    f"cannot connect to {address!r} ({error.strerror or error}); mind its owner, permissions and kind, "
+                    f"or choose another one"
+                ) from error
             if deadline is not None and time.monotonic() + pause > deadline:
                 raise TimeoutExpired(f"{whom} within {timeout} s ({error.strerror})", timeout=timeout) from error
             time.sleep(pause)
             pause = min(2 * pause, _LAST_RETRY)
-        else:
-            return connection
+
+
+def knock(kind: int, address: bytes | str) -> socket.socket:
+    """Connects to a UNIX socket; never waits. Raises OSError when nobody listens, or too many are waiting there."""
+    connection = socket.socket(socket.AF_UNIX, kind)
+    try:
+        connection.setblocking(False)
+        connection.connect(address)
+        connection.setblocking(True)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def peer_of(control: socket.socket) -> tuple[int, int]:
