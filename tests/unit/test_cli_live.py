@@ -86,8 +86,8 @@ class TestEchoTest:
         ("change", "words"),
         [
             (lambda m: m[:-1] + bytes([m[-1] ^ 1]) if len(m) == 9 else m, "at offset 8"),
-            (lambda m: m[:-1] if len(m) == 9 else m, "9 bytes were sent, 8 came back"),
-            (lambda m: m + b"!" if len(m) == 9 else m, "9 bytes were sent, 10 came back"),
+            (lambda m: m[:-1] if len(m) == 9 else m, "9 bytes were expected, 8 came back"),
+            (lambda m: m + b"!" if len(m) == 9 else m, "9 bytes were expected, 10 came back"),
         ],
         ids=["changed", "shorter", "longer"],
     )

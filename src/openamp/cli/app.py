@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from openamp.cli import boards, echo_test, inspect, run, version
+from openamp.cli import boards, echo_test, inspect, run, sample, version
 from openamp.cli.common import EXIT_CODES_HELP
 
 __all__ = ["app"]
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("inspect")(inspect.inspect)
 app.command("run")(run.run)
 app.command("echo-test")(echo_test.echo_test)
+app.command("sample")(sample.sample)
 app.command("boards")(boards.boards)
 
 

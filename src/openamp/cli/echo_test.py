@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,30 +26,11 @@ from openamp.cli.common import (
 from openamp.cli.histogram import histogram
 
 if TYPE_CHECKING:
-    from openamp.rpmsg import Endpoint
+    from openamp.samples.echo import EchoResult
 
-__all__ = ["EchoResult", "Mismatch", "echo", "echo_test", "parse_sizes"]
+__all__ = ["echo_test", "parse_sizes"]
 
 MAX_SHOWN = 5
-
-
-class Mismatch(NamedTuple):
-    """An answer that is not what was sent; `offset` is the first byte that differs."""
-
-    number: int
-    size: int
-    received: int
-    offset: int
-    expected: int | None
-    actual: int | None
-
-
-class EchoResult(NamedTuple):
-    """Round trips and what was wrong with them; latencies in nanoseconds, in order."""
-
-    latencies: tuple[int, ...]
-    num_bytes: int
-    mismatches: tuple[Mismatch, ...]
 
 
 @guarded()
@@ -84,6 +65,7 @@ def echo_test(
     from openamp import images
     from openamp.cli.live import ECHO_SERVICE, ask_to_end
     from openamp.firmware import load_image
+    from openamp.samples.echo import exchange
 
     begin = time.monotonic()
     wanted = None if sizes is None else parse_sizes(sizes)
@@ -101,7 +83,7 @@ def echo_test(
         document["bound_s"] = round(time.monotonic() - begin, 6)
         document |= {"src": endpoint.src, "dst": endpoint.dst, "mtu": endpoint.mtu}
         plan = check_sizes(wanted or range(1, endpoint.mtu + 1), endpoint.mtu)
-        result = echo(endpoint, plan, count, timeout)
+        result = exchange(endpoint, plan, count, timeout)
         document |= _figures(result, plan)
         document["shutdown_asked"] = service == ECHO_SERVICE
         ended = ask_to_end(rproc, grace=min(timeout, 2.0)) if service == ECHO_SERVICE else None
@@ -142,30 +124,6 @@ def check_sizes(sizes: Sequence[int], mtu: int) -> Sequence[int]:
     return sizes
 
 
-def echo(endpoint: Endpoint, sizes: Sequence[int], count: int, timeout: float) -> EchoResult:
-    """Sends a message of each size, `count` times over, and compares the answers."""
-    latencies: list[int] = []
-    mismatches: list[Mismatch] = []
-    clock = time.perf_counter_ns
-    for number, (size, round_) in enumerate((s, r) for r in range(count) for s in sizes):
-        message = bytes((size + round_ + i * 7) & 0xFF for i in range(size))
-        sent = clock()
-        endpoint.send(message, timeout=timeout)
-        answer = endpoint.receive(timeout=timeout)
-        latencies.append(clock() - sent)
-        if answer != message:
-            mismatches.append(_compare(number, message, answer))
-    return EchoResult(tuple(latencies), 2 * count * sum(sizes), tuple(mismatches))
-
-
-def _compare(number: int, message: bytes, answer: bytes) -> Mismatch:
-    common = min(len(message), len(answer))
-    offset = next((i for i in range(common) if message[i] != answer[i]), common)
-    expected = message[offset] if offset < len(message) else None
-    actual = answer[offset] if offset < len(answer) else None
-    return Mismatch(number, len(message), len(answer), offset, expected, actual)
-
-
 def _figures(result: EchoResult, sizes: Sequence[int]) -> dict[str, Any]:
     ordered = sorted(result.latencies)
     total = sum(ordered) / 1e9
@@ -174,8 +132,8 @@ def _figures(result: EchoResult, sizes: Sequence[int]) -> dict[str, Any]:
         "messages": len(ordered),
         "min_size": min(sizes),
         "max_size": max(sizes),
-        "errors": len(result.mismatches),
-        "mismatches": [m._asdict() for m in result.mismatches[:100]],
+        "errors": result.num_errors,
+        "mismatches": [m._asdict() for m in result.mismatches],
         "latency_us": {
             "min": ordered[0] / 1000,
             "median": ordered[at // 2] / 1000,
@@ -205,7 +163,7 @@ def _show(document: dict[str, Any], result: EchoResult) -> None:
     if errors:
         out.print(Text(f"  {errors} of {count} messages {sizes} came back changed", style="bold red"))
         for mismatch in result.mismatches[:MAX_SHOWN]:
-            out.print(Text(f"    {_explain(mismatch)}", style="red"))
+            out.print(Text(f"    {mismatch}", style="red"))
         if errors > MAX_SHOWN:
             out.print(f"    ... and {errors - MAX_SHOWN} more")
     else:
@@ -221,15 +179,6 @@ def _show(document: dict[str, Any], result: EchoResult) -> None:
         out.print(f"  the firmware ended gracefully {_time(ended * 1e6)} after the shutdown message")
     elif document["shutdown_asked"]:
         out.print("  the firmware did not end after the shutdown message; the core was put into reset")
-
-
-def _explain(mismatch: Mismatch) -> str:
-    if mismatch.expected is None or mismatch.actual is None:
-        return f"message {mismatch.number}: {mismatch.size} bytes were sent, {mismatch.received} came back"
-    return (
-        f"message {mismatch.number} of {mismatch.size} bytes: at offset {mismatch.offset} "
-        f"{mismatch.expected:#04x} was sent, {mismatch.actual:#04x} came back"
-    )
 
 
 def _time(microseconds: float) -> str:

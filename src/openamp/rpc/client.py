@@ -47,6 +47,11 @@ class RpcClient:
 
     Raises:
         TimeoutExpired: when no server takes the announced service in time.
+
+    Attributes:
+        stdout: the host's console, as a text file to print to.
+        stderr: the same for its error output.
+        num_calls: calls that were answered.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class RpcClient:
         self._timeout = timeout
         self._flags = flags
         self._lost_answer = False
+        self.num_calls = 0
         self._endpoint = bus.create_endpoint(
             dialect.service if address is None else "", dst=ADDR_ANY if address is None else address
         )
@@ -253,6 +259,7 @@ class RpcClient:
         except BaseException:
             self._lost_answer = True  # should it still come, it would be taken for the next one's
             raise
+        self.num_calls += 1
         if not answer.known:
             raise RpcError(
                 f"the server does not know the call {number}; is it a server of {self._dialect.service!r}?", call=number

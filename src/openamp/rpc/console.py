@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 
-__all__ = ["Console"]
+__all__ = ["Console", "Printer"]
 
 
 class Console:
@@ -28,7 +28,7 @@ class Console:
     ) -> None:
         self._next_line = stdin or bytes
         self._rest = b""
-        self._outputs = {1: stdout or _Printer("stdout").write, 2: stderr or _Printer("stderr").write}
+        self._outputs = {1: stdout or Printer("stdout").write, 2: stderr or Printer("stderr").write}
 
     def read(self, size: int) -> bytes:
         """Returns what there is of a line, its end included; b"" when there is no more input."""
@@ -51,7 +51,7 @@ class Console:
         self._outputs[fd](data)
 
 
-class _Printer:
+class Printer:
     """Prints bytes of a remote so that nothing in them acts on the terminal."""
 
     def __init__(self, name: str) -> None:
