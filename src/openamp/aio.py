@@ -58,6 +58,7 @@ class _Reader:
         self._waiters: set[asyncio.Future[None]] = set()
         self._fd = -1
         self._turner: asyncio.Task[None] | None = None
+        self._error: Exception | None = None  # that found nobody who waits
 
     def pump(self, timeout: float = 0.0) -> None:
         """Handles what has happened; what a callback raised, and the remote's end, are for those who wait."""
@@ -70,6 +71,7 @@ class _Reader:
 
     def tell(self, error: Exception | None = None) -> None:
         waiters, self._waiters = self._waiters, set()
+        error, self._error = error or self._error, None
         for waiter in waiters:
             if not waiter.done():
                 if error is None:
@@ -77,20 +79,35 @@ class _Reader:
                 else:
                     waiter.set_exception(error)
                     error = None  # one of them; the others look and see for themselves
+        self._error = error
 
     async def changed(self, deadline: float | None) -> None:
         """Waits until something happened, or the deadline."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
         self._watch()
         waiter = self._loop.create_future()
         self._waiters.add(waiter)
         left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
         try:
-            async with asyncio.timeout(left):
-                await waiter
-        except TimeoutError:
-            pass
+            await asyncio.wait((waiter,), timeout=left)
+        except asyncio.CancelledError:
+            if waiter.done():
+                self._pass_on(waiter.exception())
+            raise
         finally:
             self._waiters.discard(waiter)
+        if waiter.done():
+            waiter.result()
+
+    def _pass_on(self, error: BaseException | None) -> None:
+        if isinstance(error, Exception):
+            self.tell(error)
+
+    def forget(self) -> None:
+        """The remote is another one from now on: what nobody has been told is of no interest any more."""
+        self._error = None
 
     def _watch(self) -> None:
         """Sees to it that the link is looked at while somebody waits."""
@@ -388,6 +405,7 @@ class AsyncRemoteProc:
         """Puts the remote into reset and waits for it; see `RemoteProc.stop`."""
         self._reader.unwatch()
         self.sync.shutdown()
+        self._reader.forget()
         self._reader.tell()
         await self._await_reset(timeout)
 
@@ -427,6 +445,8 @@ class AsyncRemoteProc:
         try:
             if self.sync.state in (State.RUNNING, State.CRASHED):
                 await self.stop()
+            elif self.sync.state is State.STOPPED:
+                await self._await_reset()  # a stop that was cancelled goes on
         finally:
             self._reader.close()
             self.sync.close()
