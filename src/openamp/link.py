@@ -17,6 +17,7 @@ from openamp.memory import MemoryMap
 
 __all__ = [
     "BuiltinFirmware",
+    "Concurrent",
     "Console",
     "Cooperative",
     "CoreDumper",
@@ -157,6 +158,18 @@ class Wakeable(Protocol):
 
     def wake(self) -> None:
         """Ends the `wait` of another thread soon, or the next one; it returns what there is, maybe nothing."""
+
+
+@runtime_checkable
+class Concurrent(Protocol):
+    """The peer runs while we do, on a processor of its own, so that watching the memory for a moment may be worth it.
+
+    Attributes:
+        spin: for how many seconds at most, before `wait` blocks; 0 is never.
+    """
+
+    @property
+    def spin(self) -> float: ...
 
 
 @runtime_checkable
