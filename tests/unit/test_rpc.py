@@ -231,7 +231,8 @@ def test_reading_the_console(serve: Callable[..., Both]) -> None:
     assert both.client.read(0, 100) == b"b\n"
     assert both.client.input(size=1) == "4"
     assert both.client.input(size=1) == "2"
-    assert both.client.input(size=0) == ""
+    assert both.client.input(size=0) == both.client.read(0, 0).decode() == ""
+    assert both.lines == [b"\n", b"last"]
 
 
 def test_printing_by_default(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,13 +32,16 @@ class Console:
 
     def read(self, size: int) -> bytes:
         """Returns what there is of a line, its end included; b"" when there is no more input."""
+        if size <= 0:
+            return b""
         line = self._rest or self._next_line()
-        self._rest = line[max(size, 0) :]
-        return line[: max(size, 0)]
+        self._rest = line[size:]
+        return line[:size]
 
     def read_line(self, size: int) -> bytes:
         """Returns a line without its end; what does not fit comes with the next one."""
-        size = max(size, 0)
+        if size <= 0:
+            return b""
         line = self._rest or self._next_line()
         text = line.rstrip(b"\r\n")
         self._rest = line[size:] if len(text) > size else b""

@@ -9,9 +9,21 @@ if not __package__:  # started by its path: the package may be anywhere
     sys.path[0] = str(Path(__file__).parents[2])
 
 import openamp
+from openamp.errors import HostShutdown
 from openamp.samples import SAMPLES
 
+
+def main(arguments: list[str]) -> None:
+    """Runs the remote's side of the sample."""
+    if not arguments or arguments[0] not in SAMPLES:
+        sys.exit(f"usage: python -m openamp.samples NAME; NAME is one of {', '.join(SAMPLES)}")
+    options = {name: int(value) for name, _, value in (argument.partition("=") for argument in arguments[1:])}
+    try:
+        with openamp.serve("process") as bus:
+            SAMPLES[arguments[0]].remote(bus, **options)
+    except HostShutdown:  # before it was there
+        pass
+
+
 if __name__ == "__main__":
-    options = {name: int(value) for name, _, value in (argument.partition("=") for argument in sys.argv[2:])}
-    with openamp.serve("process") as bus:
-        SAMPLES[sys.argv[1]].remote(bus, **options)
+    main(sys.argv[1:])
