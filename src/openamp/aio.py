@@ -58,6 +58,7 @@ class _Reader:
         self._waiters: set[asyncio.Future[None]] = set()
         self._fd = -1
         self._turner: asyncio.Task[None] | None = None
+        self._pause: asyncio.Future[None] | None = None
         self._error: Exception | None = None  # that found nobody who waits
 
     def pump(self, timeout: float = 0.0) -> None:
@@ -68,6 +69,11 @@ class _Reader:
             self.tell(error)
         else:
             self.tell()
+
+    def nudge(self) -> None:
+        """Ends the pause between turns: the remote has something to do."""
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_result(None)
 
     def tell(self, error: Exception | None = None) -> None:
         waiters, self._waiters = self._waiters, set()
@@ -129,13 +135,15 @@ class _Reader:
     async def _take_turns(self) -> None:
         pause = 0.0
         while self._waiters:
-            before = self._waiters
-            began = time.monotonic()
-            self.pump(_TURN if pause == 0.0 else 0.0)
+            began, used = time.monotonic(), time.thread_time()
+            self.pump(_TURN)
             quick = time.monotonic() - began < _TURN / 2
-            happened = self._waiters is not before and quick
-            pause = 0.0 if happened else min(pause * 2 or 0.0005, _LAST_PAUSE)
-            await asyncio.sleep(pause)
+            worked = time.thread_time() - used > _TURN / 2
+            pause = 0.0 if quick or worked else min(pause * 2 or 0.0005, _LAST_PAUSE)  # else the time just passed
+            self._pause = self._loop.create_future()
+            await asyncio.sleep(0)
+            if pause:
+                await asyncio.wait((self._pause,), timeout=pause)
 
     def unwatch(self) -> None:
         if self._fd >= 0:
@@ -214,6 +222,7 @@ class AsyncEndpoint:
         self._bus._enqueue(pending)
         try:
             await _until(
+        self._reader.nudge()
                 self._bus,
                 self._reader,
                 lambda: pending.done,

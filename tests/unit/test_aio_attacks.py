@@ -247,3 +247,26 @@ def test_an_emulated_core_leaves_the_loop_to_others() -> None:
             assert await waiting == b"x"
 
     run(main)
+
+
+def test_an_idle_emulated_core_costs_little_and_wakes_at_once() -> None:
+    async def main() -> None:
+        async with await aio.open("emulated", board="virt-m4") as rproc:
+            await rproc.boot(images.path("echo", "virt-m4"))
+            endpoint = await rproc.create_endpoint(SERVICE)
+            for _ in range(3):
+                waiting = asyncio.create_task(endpoint.receive())
+                await asyncio.sleep(0.2)  # the pauses have become long
+                assert endpoint._reader._pause is not None
+                assert not endpoint._reader._pause.done()
+                await endpoint.send(b"x")
+                assert endpoint._reader._pause.done()
+                assert await waiting == b"x"
+            waiting = asyncio.create_task(endpoint.receive())
+            await asyncio.sleep(0.1)
+            used = time.process_time()
+            await asyncio.sleep(0.5)
+            assert time.process_time() - used < 0.1
+            waiting.cancel()
+
+    run(main)
