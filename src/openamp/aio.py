@@ -220,9 +220,9 @@ class AsyncEndpoint:
         check_address(dst, "destination")
         pending = PendingSend(src, dst, [as_payload(message) for message in messages])
         self._bus._enqueue(pending)
+        self._reader.nudge()
         try:
             await _until(
-        self._reader.nudge()
                 self._bus,
                 self._reader,
                 lambda: pending.done,
