@@ -66,18 +66,18 @@ class Server:
         self.num_requests = 0
 
     def service(
-        self, name: str = "", *, src: int = ADDR_ANY, until: bytes | None = SHUTDOWN_MESSAGE
+        self, name: str = "", *, src: int = ADDR_ANY, shutdown: bytes | None = SHUTDOWN_MESSAGE
     ) -> Callable[[H], H]:
         """Returns a decorator that makes a function a service; see `add_service`."""
 
         def decorate(handler: H) -> H:
-            self.add_service(name, handler, src=src, until=until)
+            self.add_service(name, handler, src=src, shutdown=shutdown)
             return handler
 
         return decorate
 
     def add_service(
-        self, name: str, handler: Handler, *, src: int = ADDR_ANY, until: bytes | None = SHUTDOWN_MESSAGE
+        self, name: str, handler: Handler, *, src: int = ADDR_ANY, shutdown: bytes | None = SHUTDOWN_MESSAGE
     ) -> Endpoint:
         """Announces a service and returns its endpoint.
 
@@ -85,7 +85,7 @@ class Server:
             name: the service's name; "" for one that is known by its address alone.
             handler: called with each message's payload.
             src: its address; ADDR_ANY takes the next free one.
-            until: a message that begins with these bytes stops the server; None has no such message.
+            shutdown: a message that begins with these bytes stops the server; None has no such message.
 
         Raises:
             AddressInUseError, RpmsgError: as `Bus.create_endpoint`.
@@ -97,7 +97,7 @@ class Server:
         def receive(endpoint: Endpoint, data: Any, sender: int) -> None:
             if self._stopped:
                 return
-            if until is not None and data.startswith(until):
+            if shutdown is not None and data.startswith(shutdown):
                 self.stop()
                 return
             self.num_requests += 1

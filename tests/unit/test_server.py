@@ -118,7 +118,7 @@ def test_messages_behind_the_shutdown_message_are_not_handled() -> None:
 def test_a_service_without_shutdown_message() -> None:
     pair = bus_pair()
     server = Server(pair.remote)
-    server.service(SERVICE, until=None)(lambda message: message)
+    server.service(SERVICE, shutdown=None)(lambda message: message)
     endpoint = pair.host.create_endpoint(SERVICE)
     endpoint.send(SHUTDOWN_MESSAGE)
     assert endpoint.receive(timeout=1) == SHUTDOWN_MESSAGE

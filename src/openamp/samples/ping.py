@@ -54,6 +54,6 @@ def remote(bus: Bus, *, count: int = 100) -> Served:
             server.stop()
         return message
 
-    server.add_service(SERVICE, answer, until=None)
+    server.add_service(SERVICE, answer, shutdown=None)
     ended = server.serve_forever()
     return Served(server.num_requests, ended)

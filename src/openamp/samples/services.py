@@ -102,14 +102,14 @@ def remote(bus: Bus) -> Served:
     """Serves all of them until the shutdown message comes, or the host ends us."""
     server = Server(bus)
 
-    def add(name: str, service: _Service, src: int = ADDR_ANY, until: bytes | None = None) -> None:
+    def add(name: str, service: _Service, src: int = ADDR_ANY, shutdown: bytes | None = None) -> None:
         def answer(message: bytes) -> bytes:
             return service.answer(message, endpoint.src) + bytes(service.extra)
 
-        endpoint = server.add_service(name, answer, src=src, until=until)
+        endpoint = server.add_service(name, answer, src=src, shutdown=shutdown)
 
     for name, service in _SERVICES.items():
-        add(name, service, until=SHUTDOWN_MESSAGE if name == DEMO_SERVICE else None)
+        add(name, service, shutdown=SHUTDOWN_MESSAGE if name == DEMO_SERVICE else None)
     add("", _UPPER, src=UPPER_ADDRESS)
     ended = server.serve_forever()
     return Served(server.num_requests, ended)
