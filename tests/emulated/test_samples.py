@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from typer.testing import CliRunner
 
 import openamp
 from openamp import images
+from openamp.cli.app import app
 from openamp.samples import SAMPLES
 
 
@@ -29,3 +33,13 @@ def test_at_the_firmware(board: str, name: str, options: dict[str, object], mess
     assert (result.num_messages, result.num_errors) == (messages, 0)
     if name != "ping":  # it ends by itself after a hundred messages, our firmware does not
         assert result.ended_after is not None
+
+
+@pytest.mark.parametrize("arguments", [["--board", "virt-rv32"], ["--image", str(images.path("matrix", "virt-rv32"))]])
+def test_the_command(arguments: list[str]) -> None:
+    result = CliRunner().invoke(
+        app, ["sample", "matrix", "--platform", "emulated", "--count", "5", "--json", *arguments]
+    )
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert (found["platform"], found["messages"], found["errors"]) == ("emulated", 5, 0)
