@@ -14,22 +14,24 @@ It is the same `RemoteProc`, `Bus` and `Endpoint` underneath (`.sync` is the obj
 link that has a descriptor is watched by the event loop; any other (an emulated core, whose instructions are executed
 in this thread) is given short turns for as long as somebody waits.
 
-Everything belongs to the event loop that it was opened in. A cancelled call has done nothing or all: a cancelled
-`receive` loses no message, a cancelled `send` is not sent. Callbacks of the sync API run in the loop; what they raise
-comes out of the calls that wait, as it does there.
+Everything belongs to the thread of the event loop that it was opened in: from others, use
+`asyncio.run_coroutine_threadsafe` and `loop.call_soon_threadsafe`, anything else is a StateError. A cancelled call has
+done nothing or all: a cancelled `receive` loses no message, a cancelled `send` is not sent. Callbacks of the sync API
+run in the loop; what they raise comes out of the calls that wait, as it does there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import Any
 
 from openamp import registry
-from openamp.errors import ClosedError, NotBoundError, TimeoutExpired
+from openamp.errors import ClosedError, NotBoundError, StateError, TimeoutExpired
 from openamp.firmware import FirmwareImage
 from openamp.link import HostPlatform, Pollable, RemotePlatform
 from openamp.remote import Remote
@@ -55,11 +57,22 @@ class _Reader:
         self._pump = pump
         self._link = link
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._waiters: set[asyncio.Future[None]] = set()
         self._fd = -1
         self._turner: asyncio.Task[None] | None = None
         self._pause: asyncio.Future[None] | None = None
         self._error: Exception | None = None  # that found nobody who waits
+
+    def check_thread(self) -> None:
+        """Raises StateError in any other thread than the event loop's."""
+        if threading.get_ident() != self._thread:
+            raise StateError(
+                "this belongs to the thread of its event loop; from another thread use "
+                "asyncio.run_coroutine_threadsafe(..., loop) for what is awaited and loop.call_soon_threadsafe(...) "
+                "for the rest",
+                state="other thread",
+            )
 
     def pump(self, timeout: float = 0.0) -> None:
         """Handles what has happened; what a callback raised, and the remote's end, are for those who wait."""
@@ -215,11 +228,13 @@ class AsyncEndpoint:
         await self._send(self.sync.src, self.sync._destination(), tuple(messages), timeout)
 
     async def _send(self, src: int, dst: int, messages: tuple[Payload, ...], timeout: float | None) -> None:
+        self._reader.check_thread()
         self.sync._check_open()
         check_address(src, "source")
         check_address(dst, "destination")
         pending = PendingSend(src, dst, [as_payload(message) for message in messages])
-        self._bus._enqueue(pending)
+        with self._bus._lock:
+            self._bus._enqueue(pending)
         self._reader.nudge()
         try:
             await _until(
@@ -234,7 +249,8 @@ class AsyncEndpoint:
             )
         finally:
             if not pending.done:
-                self._bus._cancel(pending)
+                with self._bus._lock:
+                    self._bus._cancel(pending)
         if pending.error is not None:
             raise pending.error
 
@@ -289,6 +305,7 @@ class AsyncEndpoint:
 
     def close(self) -> None:
         """Frees the address and announces the end of an announced service; see `Endpoint.close`."""
+        self._reader.check_thread()
         self.sync.close()
         self._reader.tell()
 
@@ -305,14 +322,16 @@ async def _until(
     bus: Bus, reader: _Reader, step: Callable[[], bool], timeout: float | None, failed: Callable[[], str]
 ) -> None:
     """Lets the bus take turns until the step is done. The step raises what makes it impossible."""
+    reader.check_thread()
     deadline = None if timeout is None else time.monotonic() + timeout
     expired = False
     while True:
-        more = bus._turn()
-        bus._raise_errors()
-        if step():
-            return
-        bus._check_alive()
+        with bus._lock:
+            more = bus._turn()
+            bus._raise_errors()
+            if step():
+                return
+            bus._check_alive()
         if expired:
             raise TimeoutExpired(f"{failed()} within {timeout} s; {bus._explain()}", timeout=timeout)
         if more:
@@ -344,6 +363,7 @@ class AsyncBus:
         timeout: float | None = 5.0,
     ) -> AsyncEndpoint:
         """Creates an endpoint; the host waits for the remote's announcement. See `Bus.create_endpoint`."""
+        self._reader.check_thread()
         endpoint = self.sync.create_endpoint(name, src=src, dst=dst, callback=callback, timeout=0)
         ours = AsyncEndpoint(endpoint, self.sync, self._reader)
         if isinstance(self.sync, HostBus) and name and not endpoint.is_bound and timeout != 0:
@@ -361,6 +381,7 @@ class AsyncBus:
 
     def close(self) -> None:
         """Closes all endpoints and leaves the link; see `Bus.close`."""
+        self._reader.check_thread()
         self._reader.close()
         self.sync.close()
 
@@ -383,7 +404,7 @@ class AsyncRemoteProc:
 
     def __init__(self, rproc: RemoteProc) -> None:
         self.sync = rproc
-        self._reader = _Reader(rproc._pump, rproc.platform)
+        self._reader = _Reader(rproc._room.pump, rproc.platform)
 
     @property
     def state(self) -> State:
@@ -412,6 +433,7 @@ class AsyncRemoteProc:
 
     async def stop(self, *, timeout: float | None = 5.0) -> None:
         """Puts the remote into reset and waits for it; see `RemoteProc.stop`."""
+        self._reader.check_thread()
         self._reader.unwatch()
         self.sync.shutdown()
         self._reader.forget()
@@ -420,6 +442,7 @@ class AsyncRemoteProc:
 
     async def recover(self) -> None:
         """Boots a crashed remote again; see `RemoteProc.recover`."""
+        self._reader.check_thread()
         if self.sync.state is State.CRASHED:
             await self.stop()
             self.sync.start()
@@ -427,6 +450,7 @@ class AsyncRemoteProc:
             self.sync.recover()  # says what is wrong
 
     async def _await_reset(self, timeout: float | None = 5.0) -> None:
+        self._reader.check_thread()
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self.sync.platform.join(0):
             if deadline is not None and time.monotonic() >= deadline:
@@ -451,6 +475,7 @@ class AsyncRemoteProc:
 
     async def close(self) -> None:
         """Stops the remote if need be and gives everything back; see `RemoteProc.close`."""
+        self._reader.check_thread()
         try:
             if self.sync.state in (State.RUNNING, State.CRASHED):
                 await self.stop()

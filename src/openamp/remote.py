@@ -10,9 +10,11 @@ import time
 from collections.abc import Sequence
 
 from openamp.errors import HostShutdown, RemoteProtocolError, ResourceTableError, TimeoutExpired
-from openamp.link import Cooperative, Event, Exit, Kick, RemotePlatform
+from openamp.link import Concurrent, Cooperative, Event, Exit, Kick, RemotePlatform, Wakeable
 from openamp.resource_table import VDEV_ID_RPMSG, ResourceTable, Vdev
 from openamp.rpmsg import RemoteBus
+from openamp.rpmsg.transport import SPIN_FROM
+from openamp.rpmsg.waiting import WaitingRoom
 from openamp.virtio import DeviceQueue
 from openamp.virtio.device import VirtioStatus, vring_size
 
@@ -48,7 +50,7 @@ class _ServedBus(RemoteBus):
 
     def close(self) -> None:
         super().close()
-        if self._closed:  # not yet, when another thread is inside
+        with self._room.alone():
             self.link.close()
 
 
@@ -57,12 +59,17 @@ class Remote:
 
     Args:
         link: memory and signals, seen from the remote's end.
+
+    Attributes:
+        pump: handles what has happened, see `WaitingRoom.pump`.
     """
 
     def __init__(self, link: RemotePlatform) -> None:
         self._link = link
         self._bus: _ServedBus | None = None
         self._ended = False
+        self._room = WaitingRoom(self._pump, link.wake if isinstance(link, Wakeable) else None)
+        self.pump = self._room.pump
 
     def serve(self, timeout: float | None) -> RemoteBus:
         """Waits for the driver; see `serve_link`."""
@@ -115,10 +122,12 @@ class Remote:
             memory=memory,
             features=vdev.gfeatures,
             kick=self._link.kick,
-            pump=self.pump,
+            pump=self._room,
             notify_ids=(vdev.vrings[0].notifyid, vdev.vrings[1].notifyid),
         )
         self._bus.link = self._link
+        if isinstance(self._link, Concurrent):
+            self._bus.set_spin(self._link.spin)
         if isinstance(self._link, Cooperative):
             self._link.cooperate(lambda: self.pump(0))
         return self._bus
@@ -141,23 +150,28 @@ class Remote:
             f"build one with openamp.resource_table.rpmsg_table()"
         )
 
-    def pump(self, timeout: float | None) -> bool:
+    def _pump(self, timeout: float | None) -> bool:
         """Waits for events and handles them: the bus's pump."""
         if self._ended:
             raise HostShutdown(_ENDED)
-        pending = self._bus is not None and self._bus.pending
+        bus = self._bus
+        spins = bus is not None and (timeout is None or timeout >= SPIN_FROM)
+        pending = bus is not None and (bus.pending or (spins and bus.spin()) or bus.arm())
         events = self._link.wait(0 if pending else timeout)
+        if bus is not None and events and spins:
+            bus.resume()
         self._handle([Kick(), *events] if pending else events)  # the host kicks no more before the ring is empty
         return pending or bool(events)
 
     def _handle(self, events: Sequence[Event]) -> None:
+        ended = any(isinstance(event, Exit) for event in events)
+        self._ended = self._ended or ended  # before callbacks run: other threads must not wait for more
         try:
             for event in events:
                 if isinstance(event, Kick) and self._bus is not None:
                     self._bus.notified(event.notify_id)
         finally:  # what a callback raises must not lose the end
-            if any(isinstance(event, Exit) for event in events):
-                self._ended = True
+            if ended:
                 if self._bus is None:
                     raise HostShutdown(_ENDED)
                 self._bus.fail(HostShutdown(_ENDED))

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import enum
 import os
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -30,19 +31,24 @@ from openamp.errors import (
 from openamp.firmware import FirmwareImage, load_image
 from openamp.link import (
     BuiltinFirmware,
+    Concurrent,
     Console,
     CoreDumper,
     Crash,
     Diagnosable,
     Event,
+    Exit,
     HostPlatform,
     Kick,
     ProgramPlatform,
+    Wakeable,
 )
 from openamp.memory import MemoryMap
 from openamp.resource_table import LiveTable, ResourceTable
 from openamp.rpmsg import ADDR_ANY, Bus, Endpoint, HostBus
 from openamp.rpmsg.endpoint import Callback
+from openamp.rpmsg.transport import SPIN_FROM
+from openamp.rpmsg.waiting import WaitingRoom
 from openamp.trace import TraceBuffer, find_traces
 from openamp.virtio import DriverQueue
 from openamp.virtio.device import VIRTIO_RPMSG_F_NS
@@ -85,8 +91,9 @@ _EVENTS = ("crash", "exit")
 class Shutdown:
     """A shutdown under way; `wait()` until the remote is in reset."""
 
-    def __init__(self, platform: HostPlatform) -> None:
+    def __init__(self, platform: HostPlatform, room: WaitingRoom) -> None:
         self._platform = platform
+        self._room = room
 
     def wait(self, *, timeout: float | None = 5.0) -> None:
         """Waits until the remote is in reset.
@@ -94,7 +101,9 @@ class Shutdown:
         Raises:
             TimeoutExpired: when it is not after `timeout` seconds.
         """
-        if not self._platform.join(timeout):
+        with self._room.alone():
+            in_reset = self._platform.join(timeout)
+        if not in_reset:
             raise TimeoutExpired(
                 f"the remote is not in reset {timeout} s after the shutdown; wait longer, or end it from outside",
                 timeout=timeout,
@@ -105,6 +114,9 @@ class RemoteProc:
     """A remote processor, seen from its host.
 
     Use it as a context manager: leaving the block shuts the remote down and gives everything back.
+
+    Any thread may call anything. The calls that change the state come one after the other; `shutdown`, `stop` and
+    `close` end what other threads wait for.
 
     Args:
         platform: where the remote lives.
@@ -141,6 +153,8 @@ class RemoteProc:
         self._output_errors: list[Exception] = []  # what callbacks raised within the platform
         self._on_bus: list[Callable[[Bus], object]] = []
         self._closed = False
+        self._num_happened = 0  # how often the remote signalled something
+        self._room = WaitingRoom(self._pump, platform.wake if isinstance(platform, Wakeable) else None)
         if isinstance(platform, Console):
             platform.on_output(self._emit)
 
@@ -221,26 +235,27 @@ class RemoteProc:
             AddressError, AllocationError: when carve-outs or rings find no place.
             StateError: while the remote runs, or when there is no firmware.
         """
-        self._require("load")
-        if firmware is None:
-            firmware = self._builtin_firmware()
-        self._await_reset()
-        if isinstance(self.platform, ProgramPlatform) and isinstance(firmware, (str, os.PathLike)):
-            image = self.platform.open_firmware(os.fspath(firmware))
-        else:
-            image = load_image(firmware)
-        table = None
-        if image.resource_table is not None:
-            table = ResourceTable.parse(image.resource_table.data, image.byte_order)
-        self.platform.prepare(image)
-        placement = Placement((), (), ())
-        if table is not None:
-            placement = place(table, image, self.memory, **self._sizes)
-        self._image, self._pristine, self._placement = image, table, placement
-        self._live = None
-        self._traces = ()
-        self._state = State.LOADED
-        return image
+        with self._room.alone():
+            self._require("load")
+            if firmware is None:
+                firmware = self._builtin_firmware()
+            self._await_reset()
+            if isinstance(self.platform, ProgramPlatform) and isinstance(firmware, (str, os.PathLike)):
+                image = self.platform.open_firmware(os.fspath(firmware))
+            else:
+                image = load_image(firmware)
+            table = None
+            if image.resource_table is not None:
+                table = ResourceTable.parse(image.resource_table.data, image.byte_order)
+            self.platform.prepare(image)
+            placement = Placement((), (), ())
+            if table is not None:
+                placement = place(table, image, self.memory, **self._sizes)
+            self._image, self._pristine, self._placement = image, table, placement
+            self._live = None
+            self._traces = ()
+            self._state = State.LOADED
+            return image
 
     def start(self) -> None:
         """Loads code and data into memory, creates the virtio devices and releases the remote from reset.
@@ -251,57 +266,65 @@ class RemoteProc:
             RemoteCrashed, RemoteExited: when the remote ends in its first moments.
             StateError: when there is no firmware or it runs already.
         """
-        self._require("start")
-        self._start()
+        with self._room.alone():
+            self._require("start")
+            self._start()
+        self._look()
 
     def boot(self, firmware: Firmware | None = None) -> None:
         """Loads `firmware` (or the one that is known) and starts it."""
-        self._require("boot")
-        if firmware is not None or self._image is None:
-            self.load(firmware)
-        self._start()
+        with self._room.alone():
+            self._require("boot")
+            if firmware is not None or self._image is None:
+                self.load(firmware)
+            self._start()
+        self._look()
 
     def shutdown(self) -> Shutdown:
         """Begins to put the remote into reset and returns at once; `.wait()` on the result for the end.
 
         The remote is not asked: send it your application's shutdown message before, for a graceful end.
         """
-        self._require("shutdown")
-        self._state = State.STOPPED
-        self._ended = None
-        try:
-            self.platform.stop()
-        finally:
+        with self._room.alone():
+            self._require("shutdown")
+            with self._room.lock:
+                self._state = State.STOPPED
+                self._ended = None
             self._fail_buses("the remote was shut down; start it again and create the endpoint anew")
-        return Shutdown(self.platform)
+            self.platform.stop()
+        return Shutdown(self.platform, self._room)
 
     def stop(self, *, timeout: float | None = 5.0) -> None:
         """Puts the remote into reset and waits for it: `shutdown().wait()`."""
-        self._require("stop")
-        self.shutdown().wait(timeout=timeout)
+        with self._room.alone():
+            self._require("stop")
+            self.shutdown().wait(timeout=timeout)
         _raise_first(self._take_output_errors())
 
     def recover(self) -> None:
         """Boots a crashed remote again with the same firmware."""
-        self._require("recover")
-        self.stop()
-        self._start()
+        with self._room.alone():
+            self._require("recover")
+            self.stop()
+            self._start()
+        self._look()
 
     def close(self) -> None:
         """Stops the remote if need be and gives everything back; harmless when repeated."""
-        if self._closed:
-            return
-        try:
-            if "stop" in TRANSITIONS[self._state]:
-                self.stop()
-        finally:
-            self._closed = True
-            for bus in self._buses:
-                bus.close()
-            self._buses = ()
-            self._live = None
-            self._traces = ()
-            self.platform.close()
+        with self._room.alone():
+            if self._closed:
+                return
+            try:
+                if "stop" in TRANSITIONS[self._state]:
+                    self.stop()
+            finally:
+                self._closed = True
+                for bus in self._buses:
+                    bus.close()
+                self._buses = ()
+                self._live = None
+                self._traces = ()
+                self.platform.close()
 
     def __enter__(self) -> RemoteProc:
         return self
@@ -358,12 +381,25 @@ class RemoteProc:
                 returns True and the next one raises.
             StateError: when it does not run.
         """
-        if self._ended is None and self._state is not State.RUNNING:
-            raise self._wrong("wait for it", needed="start or boot it first")
-        happened = self._pump(timeout)
-        if self._ended is not None and not happened:
-            raise self._ended
-        return happened
+        left, deadline = timeout, None if timeout is None else time.monotonic() + timeout
+        with self._room.lock:
+            before = self._num_happened
+
+            def ready() -> bool:
+                return self._num_happened != before or self._ended is not None or self._state is not State.RUNNING
+
+            while True:
+                if self._ended is None and self._state is not State.RUNNING:
+                    raise self._wrong("wait for it", needed="start or boot it first")
+                self._room.wait(left, ready)
+                if self._num_happened != before:
+                    return True
+                if self._ended is not None:
+                    raise self._ended
+                if deadline is not None:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return False
 
     def on_output(self, callback: Callable[[str, bytes], object]) -> Callable[[str, bytes], object]:
         """Calls back with (stream name, bytes) for all console and trace output from now on.
@@ -420,7 +456,7 @@ class RemoteProc:
         )
 
     def _await_reset(self) -> None:
-        Shutdown(self.platform).wait()
+        Shutdown(self.platform, self._room).wait()
 
     def _start(self) -> None:
         image = self._image
@@ -435,6 +471,8 @@ class RemoteProc:
             self._traces = find_traces(self._pristine, self.memory)
         vdevs = [vdev for vdev in self._placement.vdevs if vdev.r2h_buffers is not None]
         self._buses = tuple(self._create_bus(vdev) for vdev in vdevs)
+        if isinstance(self.platform, Concurrent) and len(self._buses) == 1:  # several would wait for each other's spins
+            self._buses[0].set_spin(self.platform.spin)
         try:
             for bus in self._buses:
                 for callback in self._on_bus:
@@ -453,7 +491,10 @@ class RemoteProc:
             set_driver_ok(self._live, self._placement)
         for vdev in vdevs:
             self.platform.kick(vdev.vrings[0].notify_id)
-        self._pump(0)
+
+    def _look(self) -> None:
+        """Handles what a remote that has just started did in its first moments."""
+        self._room.pump(0)
         if self._ended is not None:
             raise self._ended
 
@@ -471,7 +512,7 @@ class RemoteProc:
             h2r_buffers=self._buffers(vdev.h2r_buffers),
             features=vdev.vdev.dfeatures & VIRTIO_RPMSG_F_NS,
             kick=self._kick,
-            pump=self._pump,
+            pump=self._room,
             notify_ids=(vdev.vrings[0].notify_id, vdev.vrings[1].notify_id),
             acknowledge=self._acknowledge,
             diagnose=self.diagnose,
@@ -484,38 +525,55 @@ class RemoteProc:
         if self._driver_ok:  # before it the remote must not look; the kick after DRIVER_OK covers all
             self.platform.kick(notify_id)
 
-    def _pump(self, timeout: float | None) -> bool:
+    def _pump(self, timeout: float | None) -> None:
         """Lets the platform run until something happens, and handles it: the one place that waits.
+
+        One thread at a time is here, without the lock; but once it runs callbacks, another one may come.
 
         The remote's end is raised by the calls after the one that learnt of it, so that what had arrived before
         can still be taken.
         """
         if self._ended is not None:
             raise self._ended
-        pending = [bus for bus in self._buses if bus.pending]
+        spins = timeout is None or timeout >= SPIN_FROM
+        pending = [bus for bus in self._buses if bus.pending or (spins and bus.spin())]
+        pending = pending or [bus for bus in self._buses if bus.arm()]
         events = self.platform.wait(0 if pending else timeout)
+        if events and spins:
+            for bus in self._buses:
+                bus.resume()
         if self._outputs:
             self._follow_traces()
         errors = self._take_output_errors()
+        end = next((event for event in events if not isinstance(event, Kick)), None)
+        with self._room.lock:
+            self._num_happened += bool(pending) or any(isinstance(event, Kick) for event in events)
+            if end is not None:  # before callbacks run: other threads must not wait for more
+                self._note_end(end)
         for bus in pending:  # its peer signals nothing before it is empty
             _attempt(errors, bus.notified)
         for event in events:
-            self._handle(event, errors)
+            if isinstance(event, Kick):
+                for bus in self._buses:
+                    _attempt(errors, bus.notified, event.notify_id)
+        if end is not None:
+            self._finish(errors)
         _raise_first(errors)
-        return bool(pending) or any(isinstance(event, Kick) for event in events)
 
-    def _handle(self, event: Event, errors: list[Exception]) -> None:
-        if isinstance(event, Kick):
-            for bus in self._buses:
-                _attempt(errors, bus.notified, event.notify_id)
-        elif isinstance(event, Crash):
-            self._end(RemoteCrashed(self._with_traces(event.report)), State.CRASHED, errors)
-        else:
+    def _note_end(self, event: Event) -> None:
+        if isinstance(event, Crash):
+            self._ended = RemoteCrashed(self._with_traces(event.report))
+            self._state = State.CRASHED
+        elif isinstance(event, Exit):
             code = "" if event.code is None else f" with status {event.code}"
-            self._end(RemoteExited(f"the remote ended by itself{code}", code=event.code), State.STOPPED, errors)
+            self._ended = RemoteExited(f"the remote ended by itself{code}", code=event.code)
+            self._state = State.STOPPED
 
-    def _end(self, cause: RemoteError, state: State, errors: list[Exception]) -> None:
-        self._state, self._ended = state, cause
+    def _finish(self, errors: list[Exception]) -> None:
+        """Takes what the remote sent before its end, and ends the buses."""
+        cause = self._ended
+        if cause is None:  # a callback has shut it down
+            return
         with contextlib.ExitStack() as stack:
             for bus in self._buses:
                 stack.callback(bus.fail, cause)

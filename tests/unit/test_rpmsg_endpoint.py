@@ -606,20 +606,20 @@ def test_failed_bus_gives_what_it_received_and_then_the_first_cause(link: Link) 
 def test_failure_reaches_the_waiting_sender(link: Link) -> None:
     link.near.send_many(numbered(NUM))
     cause = OpenAMPError("the remote is gone")
-    link.near_bus._pump = lambda timeout: link.near_bus.fail(cause)
+    link.near_bus._room._pump = lambda timeout: link.near_bus.fail(cause)
     with pytest.raises(OpenAMPError, match="the remote is gone"):
         link.near.send(b"more")
 
 
 def test_close_from_another_thread_ends_a_wait(link: Link) -> None:
     waiting = threading.Event()
-    pump = link.far_bus._pump
+    pump = link.far_bus._room._pump
 
     def told(timeout: float | None) -> None:
         waiting.set()
         pump(5)
 
-    link.far_bus._pump = told
+    link.far_bus._room._pump = told
     outcome: list[BaseException] = []
 
     def wait() -> None:
@@ -632,7 +632,6 @@ def test_close_from_another_thread_ends_a_wait(link: Link) -> None:
     thread.start()
     assert waiting.wait(5)
     link.far_bus.close()
-    link.pair.wake()
     thread.join(5)
     assert isinstance(outcome[0], ClosedError)
     assert link.far.is_closed

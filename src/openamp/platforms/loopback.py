@@ -50,6 +50,7 @@ class _Side:
         self.condition = condition
         self.events: deque[Event] = deque()
         self.ended = False  # nothing comes any more
+        self.woken = False
         self.service: Callable[[], object] | None = None
         self.service_thread = 0
 
@@ -67,6 +68,12 @@ class _Side:
             self.ended = True
             self.condition.notify_all()
 
+    def wake(self) -> None:
+        """Ends the wait of another thread, or the next one."""
+        with self.condition:
+            self.woken = True
+            self.condition.notify_all()
+
     def take(self, timeout: float | None, peer: _Side) -> list[Event]:
         deadline = None if timeout is None else time.monotonic() + timeout
         served = False
@@ -76,6 +83,9 @@ class _Side:
                     taken = list(self.events)
                     self.events.clear()
                     return taken
+                if self.woken:
+                    self.woken = False
+                    return []
                 left = None if deadline is None else deadline - time.monotonic()
                 over = self.ended or (left is not None and left <= 0)
                 service = peer.service if peer.events and peer.service_thread == threading.get_ident() else None
@@ -110,6 +120,10 @@ class LoopbackRemote:
     def wait(self, timeout: float | None) -> Sequence[Event]:
         """Waits for the host's signals; see `Link.wait`."""
         return self._mine.take(timeout, self._host)
+
+    def wake(self) -> None:
+        """Ends a `wait` in another thread, or the next one."""
+        self._mine.wake()
 
     def close(self) -> None:
         """Nothing to give back: the memory is the host's."""
@@ -252,6 +266,12 @@ class LoopbackPlatform:
         if link is None:
             raise ClosedError("the loopback remote does not run; start it first")
         return link._host.take(timeout, link._mine)
+
+    def wake(self) -> None:
+        """Ends a `wait` in another thread, or the next one."""
+        link = self._link
+        if link is not None:
+            link._host.wake()
 
     def diagnose(self) -> str:
         """Says whether there is a remote at all."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from struct import Struct
+from time import monotonic_ns as monotonic
 
 from openamp.rpmsg.wire import HEADER, HEADER_SIZE
 
-__all__ = ["compiled", "copy_out", "fill", "fill_header", "unpack"]
+__all__ = ["compiled", "copy_out", "fill", "fill_header", "monotonic", "unpack"]
 
 compiled = False
 """Stands in for `cython.compiled`, which the compiler knows at compile time."""

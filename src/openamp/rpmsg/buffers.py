@@ -3,6 +3,8 @@
 Both kinds are context managers that give a `memoryview` and release it at the end, so that it cannot be used any
 longer. Slices of the view, and what other libraries made of it, are the program's to drop before that: a view that
 is still exported (to a NumPy array, say) makes the release fail with StateError and the buffer stays held.
+
+Any thread may send or release a buffer, also one that another thread got.
 """
 
 from __future__ import annotations
@@ -93,11 +95,15 @@ class HeldBuffer(_Lent):
         Raises:
             StateError: when another object still uses the view.
         """
-        if self.released:
+        lender = self._lender
+        if lender is None:
+            if not self.released:
+                self._end_view()
             return
-        self._end_view()
-        if self._lender is not None:
-            self._lender.give_back(self._token)
+        with lender.lock:  # else two threads could both give it back
+            if not self.released:
+                self._end_view()
+                lender.give_back(self._token)
 
     def take(self) -> bytes:
         """Returns a copy of the payload and gives the buffer back."""
@@ -144,21 +150,24 @@ class BorrowedBuffer(_Lent):
             RpmsgError: when an address is impossible; the buffer stays borrowed.
             ClosedError: when the endpoint was closed meanwhile, or the buffer was sent or given back already.
         """
-        if self.released:
-            raise ClosedError("this buffer was sent or given back already; borrow another one")
-        room = len(self.data)
-        length = room if size is None else size
-        if not 0 <= length <= room:
-            raise MessageTooLongError(
-                f"{length} bytes do not fit the borrowed buffer of {room}; borrow a larger one", size=length, mtu=room
-            )
-        sender = self._sender
-        source = sender.src if src is None else src
-        address = sender._destination() if dst is None else dst
-        check_address(source, "source")
-        check_address(address, "destination")
-        self._end_view()
-        sender._commit(self._token, source, address, length)
+        with self._lender.lock:
+            if self.released:
+                raise ClosedError("this buffer was sent or given back already; borrow another one")
+            room = len(self.data)
+            length = room if size is None else size
+            if not 0 <= length <= room:
+                raise MessageTooLongError(
+                    f"{length} bytes do not fit the borrowed buffer of {room}; borrow a larger one",
+                    size=length,
+                    mtu=room,
+                )
+            sender = self._sender
+            source = sender.src if src is None else src
+            address = sender._destination() if dst is None else dst
+            check_address(source, "source")
+            check_address(address, "destination")
+            self._end_view()
+            sender._commit(self._token, source, address, length)
 
     def release(self) -> None:
         """Gives the buffer back unsent; harmless when repeated or after `send`.
@@ -166,9 +175,10 @@ class BorrowedBuffer(_Lent):
         Raises:
             StateError: when another object still uses the view.
         """
-        if not self.released:
-            self._end_view()
-            self._lender.unborrow(self._token)
+        with self._lender.lock:
+            if not self.released:
+                self._end_view()
+                self._lender.unborrow(self._token)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -12,25 +12,32 @@ So callbacks never nest, and no endpoint's messages change order. What a callbac
 the turn have run; then the first error is raised by the call that let them run (`poll`, `notified`, or whichever
 call waited), and the bus goes on.
 
-A bus belongs to one thread at a time; `close` may come from any.
+Any thread may call anything, see `waiting`. The lock of the bus is held in phase 1 and in all else that touches the
+rings or the endpoints, but not while a callback runs: it may wait for another thread, which may use the bus. Only one
+thread at a time runs callbacks, the others take in meanwhile; each message wakes the thread that waits for it.
+
+Methods with an underscore expect the lock to be held, unless they say otherwise.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from threading import get_ident
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from openamp.errors import AddressInUseError, ClosedError, OpenAMPError, RpmsgError
+from openamp.rpmsg.arrivals import ChannelEvent, Orphan
 from openamp.rpmsg.buffers import HeldBuffer
 from openamp.rpmsg.endpoint import Callback, Endpoint, check_address
+from openamp.rpmsg.loans import Loans
 from openamp.rpmsg.names import MAX_CHANNELS, Channel, ChannelCallback, NameService
 from openamp.rpmsg.senders import PendingSend, Senders
-from openamp.rpmsg.transport import Transport
+from openamp.rpmsg.statistics import BusStatistics
+from openamp.rpmsg.transport import Lender, Transport
+from openamp.rpmsg.waiting import Ready, WaitingRoom
 from openamp.rpmsg.wire import ADDR_ANY, DYNAMIC_MIN, NAME_SERVICE_SIZE, NS_ADDR, encode_name
 
 __all__ = ["Bus", "BusStatistics"]
@@ -45,61 +52,6 @@ MAX_ORPHANS = 1024
 """Messages that may wait for the endpoint that a channel's callback is about to make."""
 
 
-@dataclass(frozen=True, slots=True)
-class BusStatistics:
-    """What went over a bus since it was made; bytes are those of payloads.
-
-    Attributes:
-        num_sent: messages handed to the peer.
-        bytes_sent: their payloads.
-        num_received: messages taken in for an endpoint.
-        bytes_received: their payloads.
-        num_dropped: messages to addresses that nobody has.
-        num_discarded: messages received but unread when their endpoint was closed.
-        num_malformed: messages and announcements that broke the format.
-        num_kicks: signals sent to the peer.
-        num_kicks_suppressed: signals saved because the peer did not want them.
-        num_buffer_waits: sends that found no free buffer.
-        num_announcements_sent: name service messages sent.
-        num_announcements_received: name service messages received.
-    """
-
-    num_sent: int = 0
-    bytes_sent: int = 0
-    num_received: int = 0
-    bytes_received: int = 0
-    num_dropped: int = 0
-    num_discarded: int = 0
-    num_malformed: int = 0
-    num_kicks: int = 0
-    num_kicks_suppressed: int = 0
-    num_buffer_waits: int = 0
-    num_announcements_sent: int = 0
-    num_announcements_received: int = 0
-
-
-class _Orphan:
-    """A message that came for nobody while a channel's callback, which may make its endpoint, was still to run."""
-
-    __slots__ = ("data", "dst", "src")
-
-    def __init__(self, data: bytes, src: int, dst: int) -> None:
-        self.data = data
-        self.src = src
-        self.dst = dst
-
-
-class _ChannelEvent:
-    """A channel that came or went, for the callbacks; with it went the destination of the `unbound` endpoints."""
-
-    __slots__ = ("channel", "created", "unbound")
-
-    def __init__(self, channel: Channel, created: bool, unbound: Sequence[Endpoint]) -> None:
-        self.channel = channel
-        self.created = created
-        self.unbound = unbound
-
-
 class Bus:
     """Endpoints over one link to a peer. Made by `openamp.open()` (HostBus) or `openamp.serve()` (RemoteBus).
 
@@ -109,7 +61,8 @@ class Bus:
         announces: endpoints with a name and no `dst` are announced when they are created (the remote's part);
             otherwise their creation waits for the peer's announcement (the host's part).
         acknowledges: a channel's announcement is answered with the bound endpoint's (an OpenAMP host's part).
-        pump: called as `pump(timeout)` to wait for events and hand them to `notified`; it raises the remote's end.
+        pump: called as `pump(timeout)` to wait for events and hand them to `notified`; it raises the remote's end. A
+            WaitingRoom where the pump can be woken, or has several buses.
         notify_ids: of the signals that are for this bus.
         diagnose: returns what the platform knows of why nothing happens, for the text of a timeout.
 
@@ -124,14 +77,16 @@ class Bus:
         name_service: bool,
         announces: bool,
         acknowledges: bool,
-        pump: Callable[[float | None], object],
+        pump: Callable[[float | None], object] | WaitingRoom,
         notify_ids: tuple[int, ...] = (),
         diagnose: Callable[[], str] | None = None,
     ) -> None:
         self.name_service = name_service
         self._transport = transport
         self._announces = announces
-        self._pump = pump
+        self._room = pump if isinstance(pump, WaitingRoom) else WaitingRoom(pump)
+        self._lock = self._room.lock
+        self._loans: Lender = Loans(self)
         self._notify_ids = notify_ids
         self._diagnose = diagnose
         self._endpoints: dict[int, Endpoint] = {}
@@ -142,25 +97,24 @@ class Bus:
         self._created_callbacks: list[ChannelCallback] = []
         self._destroyed_callbacks: list[ChannelCallback] = []
         self._unbind_callbacks: dict[Endpoint, Callable[[Endpoint], object]] = {}
-        self._ready: deque[Endpoint | _ChannelEvent | _Orphan] = deque()
+        self._ready: deque[Endpoint | ChannelEvent | Orphan] = deque()
         self._num_channel_events = 0  # of them in _ready
         self._num_orphans = 0  # of them in _ready
         self._backlog = _backlog(0)
         self._senders = Senders(transport)
         self._waiting = self._senders.waiting
         self._dispatching = False
-        self._turning = 0  # the thread that is inside a turn or the pump, 0: none
         self._error: Exception | None = None  # the first that a turn met, until a call raises it
         self._num_errors = 0
         self._failure: Exception | None = None
         self._closed = False
-        self._close_requested = False
         self._dropped = self._discarded = self._buffer_waits = 0
 
     @property
     def mtu(self) -> int:
         """The largest payload in bytes that one message to the peer carries."""
-        return self._transport.mtu
+        with self._lock:
+            return self._transport.mtu
 
     # -- endpoints -------------------------------------------------------------------------------------------------
 
@@ -206,40 +160,41 @@ class Bus:
             TimeoutExpired: when nobody announced the name in time; says which channels there are.
             ClosedError: when the bus is closed.
         """
-        self._check_alive()
-        wire_name = encode_name(name)
-        if announce is None:
-            announce = self._announces and bool(name) and dst == ADDR_ANY
-        elif announce and not name:
-            raise RpmsgError("only an endpoint with a name can be announced; give it one")
-        waits = bool(name) and dst == ADDR_ANY and not announce and not self._announces and timeout != 0
-        if waits and not self._names.enabled and src == ADDR_ANY:
-            raise RpmsgError(
-                f"{name!r} cannot be found by name: the name service was not negotiated (feature bit 0, F_NS); "
-                f"give dst=, or let the remote's resource table offer the feature"
+        with self._lock:
+            self._check_alive()
+            wire_name = encode_name(name)
+            if announce is None:
+                announce = self._announces and bool(name) and dst == ADDR_ANY
+            elif announce and not name:
+                raise RpmsgError("only an endpoint with a name can be announced; give it one")
+            waits = bool(name) and dst == ADDR_ANY and not announce and not self._announces and timeout != 0
+            if waits and not self._names.enabled and src == ADDR_ANY:
+                raise RpmsgError(
+                    f"{name!r} cannot be found by name: the name service was not negotiated (feature bit 0, F_NS); "
+                    f"give dst=, or let the remote's resource table offer the feature"
+                )
+            address = self._allocate(src)
+            if dst != ADDR_ANY:
+                check_address(dst, "destination")
+            endpoint = Endpoint(
+                self,
+                name,
+                wire_name,
+                address,
+                dst,
+                callback=callback,
+                backlog=self._backlog if backlog is None else max(backlog, 1),
+                zero_copy=zero_copy,
             )
-        address = self._allocate(src)
-        if dst != ADDR_ANY:
-            check_address(dst, "destination")
-        endpoint = Endpoint(
-            self,
-            name,
-            wire_name,
-            address,
-            dst,
-            callback=callback,
-            backlog=self._backlog if backlog is None else max(backlog, 1),
-            zero_copy=zero_copy,
-        )
-        endpoint._auto_backlog = backlog is None
-        self._endpoints[address] = endpoint
-        if unbind_callback is not None:
-            self._unbind_callbacks[endpoint] = unbind_callback
-        self._names.bind_new(endpoint)
-        if self._num_orphans:
-            self._adopt(endpoint)
-        if announce:
-            self._names.announce(endpoint)
+            endpoint._auto_backlog = backlog is None
+            self._endpoints[address] = endpoint
+            if unbind_callback is not None:
+                self._unbind_callbacks[endpoint] = unbind_callback
+            self._names.bind_new(endpoint)
+            if self._num_orphans:
+                self._adopt(endpoint)
+            if announce:
+                self._names.announce(endpoint)
         if waits and endpoint._dst == ADDR_ANY:
             try:
                 endpoint.wait_bound(timeout=timeout)
@@ -251,12 +206,14 @@ class Bus:
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
         """All open endpoints, in the order of their creation."""
-        return tuple(self._endpoints.values())
+        with self._lock:
+            return tuple(self._endpoints.values())
 
     @property
     def channels(self) -> tuple[Channel, ...]:
         """The peer's services, in the order in which they became known."""
-        return tuple(self._names.channels.values())
+        with self._lock:
+            return tuple(self._names.channels.values())
 
     def on_channel_created(self, callback: ChannelCallback) -> ChannelCallback:
         """Calls back with every channel that becomes known from now on; also a decorator.
@@ -294,9 +251,17 @@ class Bus:
             RemoteProtocolError: when the peer broke the protocol.
             OpenAMPError: what ended the bus.
         """
+        with self._lock:
+            if self._transport.lazy:
+                self.arm()
+            return self._poll()
+
+    def _poll(self) -> bool:
         self._check_alive()
         before = self._num_arrived()
         self._turns()
+        if self._room.leader or self._room.followers:
+            self._room.stir()
         self._raise_errors()
         self._raise_failure()
         return self._num_arrived() != before
@@ -310,12 +275,39 @@ class Bus:
         Raises:
             Exception: as `poll` does.
         """
-        before = self._num_arrived()
-        if self.poll():
-            return True
-        expired = self._wait(None if timeout is None else time.monotonic() + timeout)
-        self._raise_errors()
-        return not expired or self._num_arrived() != before
+        with self._lock:
+            before = self._num_arrived()
+            if self._poll():
+                return True
+            deadline = None if timeout is None else time.monotonic() + timeout
+            expired = self._wait(deadline, lambda: self._has_news() or self._num_arrived() != before)
+            self._raise_errors()
+            return not expired or self._num_arrived() != before
+
+    def spin(self) -> bool:
+        """Watches the shared memory for a moment, for the pump before it blocks; True when there is news.
+
+        Where the peer runs at the same time (see `set_spin`), a busy exchange then needs no signals.
+        """
+        return self._transport.spin()
+
+    def set_spin(self, seconds: float) -> None:
+        """Sets how long `spin` lasts at most; 0, which it is at first, is never."""
+        self._transport.set_spin(round(seconds * 1e9))
+
+    def arm(self) -> bool:
+        """Asks the peer for signals; for the pump, before it blocks. True: there is news already, see `pending`."""
+        if self._transport.lazy:
+            with self._lock:
+                try:
+                    self._more = self._transport.arm() or self._more
+                except OpenAMPError as error:
+                    self.fail(error)
+        return self._more
+
+    def resume(self) -> None:
+        """Takes note that the pump was signalled, before it calls `notified`."""
+        self._transport.resume()
 
     def notified(self, notify_id: int | None = None) -> None:
         """Handles the peer's signal; for the pump's owner, with every `Kick` event.
@@ -325,58 +317,60 @@ class Bus:
         """
         if notify_id is not None and notify_id not in self._notify_ids:
             return
-        if self._failure is None and not self._closed:
-            self._turns()
-            self._raise_errors()
-            self._raise_failure()
+        with self._lock:
+            if self._failure is None and not self._closed:
+                self._turns()
+                self._raise_errors()
+                self._raise_failure()
 
     def fail(self, error: Exception) -> None:
         """Ends the bus because of an error that every later call raises, once received messages are taken.
 
         For the pump's owner, when the remote ends or crashes. The first cause stays.
         """
-        if self._failure is None and not self._closed:
-            self._failure = error
-            self._transport.shut(error)
-            self._senders.fail_all(_as_openamp_error(error))
+        with self._lock:
+            if self._failure is None and not self._closed:
+                self._failure = error
+                self._transport.shut(error)
+                self._senders.fail_all(_as_openamp_error(error))
+                self._room.stir()
 
     def close(self) -> None:
         """Closes all endpoints, announcing their end where a buffer is free; harmless when repeated.
 
-        May be called from any thread: while another one is inside the bus, that one closes it as soon as it is back
-        from its wait (the pump's owner wakes it, by closing the link).
+        What other threads wait for ends with ClosedError.
         """
-        if self._turning not in (0, threading.get_ident()):
-            self._close_requested = True
-            return
-        if self._closed:
-            return
-        # Those without a channel first: else they would be bound to what the others leave.
-        for endpoint in sorted(self._endpoints.values(), key=lambda endpoint: endpoint._dst != ADDR_ANY):
-            self._close_endpoint(endpoint)
-        self._closed = True
-        self._senders.fail_all(ClosedError("the bus was closed while messages waited for a buffer"))
-        self._ready.clear()
-        self._num_channel_events = self._num_orphans = 0
-        self._transport.shut(_bus_closed())
+        with self._lock:
+            if self._closed:
+                return
+            # Those without a channel first: else they would be bound to what the others leave.
+            for endpoint in sorted(self._endpoints.values(), key=lambda endpoint: endpoint._dst != ADDR_ANY):
+                self._close_endpoint(endpoint)
+            self._closed = True
+            self._senders.fail_all(ClosedError("the bus was closed while messages waited for a buffer"))
+            self._ready.clear()
+            self._num_channel_events = self._num_orphans = 0
+            self._transport.shut(_bus_closed())
+            self._room.stir()
 
     def statistics(self) -> BusStatistics:
         """Returns the counts since the bus was made."""
-        traffic, announced = self._transport, self._senders.num_announcements
-        return BusStatistics(
-            num_sent=traffic.num_sent - announced,
-            bytes_sent=traffic.bytes_sent - announced * NAME_SERVICE_SIZE,
-            num_received=traffic.num_received,
-            bytes_received=traffic.bytes_received,
-            num_dropped=self._dropped,
-            num_discarded=self._discarded,
-            num_malformed=traffic.num_malformed + self._names.num_malformed,
-            num_kicks=traffic.num_kicks,
-            num_kicks_suppressed=traffic.num_kicks_suppressed,
-            num_buffer_waits=self._buffer_waits,
-            num_announcements_sent=announced,
-            num_announcements_received=self._names.num_received,
-        )
+        with self._lock:
+            traffic, announced = self._transport, self._senders.num_announcements
+            return BusStatistics(
+                num_sent=traffic.num_sent - announced,
+                bytes_sent=traffic.bytes_sent - announced * NAME_SERVICE_SIZE,
+                num_received=traffic.num_received,
+                bytes_received=traffic.bytes_received,
+                num_dropped=self._dropped,
+                num_discarded=self._discarded,
+                num_malformed=traffic.num_malformed + self._names.num_malformed,
+                num_kicks=traffic.num_kicks,
+                num_kicks_suppressed=traffic.num_kicks_suppressed,
+                num_buffer_waits=self._buffer_waits,
+                num_announcements_sent=announced,
+                num_announcements_received=self._names.num_received,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -391,36 +385,36 @@ class Bus:
     def _turns(self) -> None:
         """Turns until there is nothing more, but not for ever."""
         for _ in range(16):
-            if not self._turn():
+            if not self._step():
                 return
 
     def _turn(self) -> bool:
         """Phase 1 for one batch, waiting senders, phase 2. True when there may be more. Never raises."""
-        if self._closed:
-            return False
-        outer, self._turning = self._turning, threading.get_ident()
-        more = False
-        try:
-            if self._failure is None:
-                try:
-                    self._more = more = self._transport.drain()
-                    if self._waiting:
-                        self._senders.flush()
-                except OpenAMPError as error:
-                    # The transport lost its place in the rings: nothing that follows could be trusted.
-                    self.fail(error)
-                    more = False
-            if self._ready and not self._dispatching:
-                self._dispatch()
-                more = more or bool(self._ready)
-        finally:
-            self._turning = outer
-        self._more = more
-        if self._close_requested and not outer:
-            self.close()
+        more = self._step()
+        if self._room.leader or self._room.followers:
+            self._room.stir()  # we may have taken in what others wait for
         return more
 
-    def _wait(self, deadline: float | None) -> bool:
+    def _step(self) -> bool:
+        if self._closed:
+            return False
+        more = False
+        if self._failure is None:
+            try:
+                self._more = more = self._transport.drain()
+                if self._waiting:
+                    self._senders.flush()
+            except OpenAMPError as error:
+                # The transport lost its place in the rings: nothing that follows could be trusted.
+                self.fail(error)
+                more = False
+        if self._ready and not self._dispatching:
+            self._dispatch()
+            more = more or self._more or bool(self._ready)
+        self._more = more
+        return more
+
+    def _wait(self, deadline: float | None, ready: Ready) -> bool:
         self._raise_errors()
         self._check_alive()
         left: float | None = 0.0
@@ -429,14 +423,17 @@ class Bus:
                 left = None
         elif not self._more:
             left = max(deadline - time.monotonic(), 0.0)
-        outer, self._turning = self._turning, threading.get_ident()
-        try:
-            self._pump(left)
-        finally:
-            self._turning = outer
-            if self._close_requested and not outer:
-                self.close()
+        self._room.wait(left, ready)
         return deadline is not None and time.monotonic() >= deadline
+
+    def _has_news(self) -> bool:
+        """Whether a thread that waits has something to do, whatever it waits for."""
+        return (
+            self._more
+            or self._closed
+            or self._failure is not None
+            or (self._error is not None and not self._dispatching)
+        )
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -451,10 +448,11 @@ class Bus:
             raise _bus_closed()
 
     def _defer(self, error: Exception) -> None:
-        if self._error is None:
-            self._error = error
-        else:
-            self._num_errors += 1
+        with self._lock:
+            if self._error is None:
+                self._error = error
+            else:
+                self._num_errors += 1
 
     def _raise_errors(self) -> None:
         """Raises the first error met since the last time, unless a callback is running: it comes from another one."""
@@ -500,7 +498,7 @@ class Bus:
             self._names.arrived(data)
         elif self._num_channel_events and self._num_orphans < MAX_ORPHANS:
             self._num_orphans += 1
-            self._ready.append(_Orphan(data, src, dst))
+            self._ready.append(Orphan(data, src, dst))
         else:
             self._dropped += 1
 
@@ -508,40 +506,64 @@ class Bus:
         if self._num_channel_events >= 2 * MAX_CHANNELS:
             return False
         if self._created_callbacks or self._destroyed_callbacks or self._unbind_callbacks:
-            self._ready.append(_ChannelEvent(channel, created, unbound))
+            self._ready.append(ChannelEvent(channel, created, unbound))
             self._num_channel_events += 1
         return True
 
     # -- phase 2: dispatching --------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        """Runs the callbacks of what has arrived by now."""
+        """Runs the callbacks of what has arrived by now, without the lock."""
+        room, num = self._room, len(self._ready)
+        room.step_aside()
+        saved: Any = (1, get_ident())
         self._dispatching = True
-        ready = self._ready
         try:
-            for _ in range(len(ready)):
-                if not ready:  # a callback closed the bus
-                    break
-                item = ready.popleft()
-                try:
-                    if isinstance(item, Endpoint):
-                        self._call_back(item)
-                    elif isinstance(item, _ChannelEvent):
-                        self._num_channel_events -= 1
-                        self._call_back_channel(item)
-                    else:  # nobody made an endpoint for it
-                        self._num_orphans -= 1
-                        self._dropped += 1
-                except Exception as error:
-                    self._defer(error)
+            saved = room.let_go()
+            self._run_callbacks(num)
         finally:
-            self._dispatching = False
+            try:
+                room.take_back(saved)
+            finally:
+                self._dispatching = False
 
-    def _call_back_channel(self, event: _ChannelEvent) -> None:
+    def _run_callbacks(self, num: int) -> None:
+        """Does phase 2 for `num` items, in the one thread that dispatches. The lock is not held."""
+        ready = self._ready
+        for _ in range(num):
+            try:
+                item = ready.popleft()
+            except IndexError:  # the bus was closed
+                return
+            try:
+                if isinstance(item, Endpoint):
+                    self._call_back(item)
+                elif isinstance(item, ChannelEvent):
+                    self._call_back_channel(item)
+                else:
+                    self._give_up_on(item)
+            except Exception as error:
+                self._defer(error)
+
+    def _give_up_on(self, orphan: Orphan) -> None:
+        """Drops a message whose endpoint was not made; calls back for it if it was. Without the lock."""
+        with self._lock:
+            endpoint = orphan.endpoint
+            if endpoint is None:
+                self._num_orphans = max(self._num_orphans - 1, 0)
+                self._dropped += 1
+        if endpoint is not None:
+            self._call_back(endpoint)
+
+    def _call_back_channel(self, event: ChannelEvent) -> None:
         channel, unbound = event.channel, event.unbound
-        if not event.created and (channel.name, channel.dst) not in self._names.channels:
-            unbound = [*unbound, *self._names.unbind(channel)]  # bound by a callback that heard of its creation late
-        for callback in tuple(self._created_callbacks if event.created else self._destroyed_callbacks):
+        with self._lock:
+            self._num_channel_events = max(self._num_channel_events - 1, 0)
+            if not event.created and (channel.name, channel.dst) not in self._names.channels:
+                # Those that were bound by a callback that heard of its creation late.
+                unbound = [*unbound, *self._names.unbind(channel)]
+            callbacks = tuple(self._created_callbacks if event.created else self._destroyed_callbacks)
+        for callback in callbacks:
             try:
                 callback(channel)
             except Exception as error:
@@ -556,9 +578,12 @@ class Bus:
 
     def _call_back(self, endpoint: Endpoint) -> None:
         queue, callback = endpoint._queue, endpoint._callback
-        if not queue or callback is None:  # closed meanwhile
+        if callback is None:
             return
-        data, src = queue.popleft()
+        try:
+            data, src = queue.popleft()
+        except IndexError:  # it was closed meanwhile
+            return
         if not endpoint._parks:
             callback(endpoint, data.take() if isinstance(data, HeldBuffer) else data, src)
             return
@@ -571,15 +596,15 @@ class Bus:
 
     def _adopt(self, endpoint: Endpoint) -> None:
         """Gives a new endpoint the messages that were waiting for it to be made."""
-        for at, item in enumerate(self._ready):
-            if isinstance(item, _Orphan) and item.dst == endpoint._src:
+        for item in list(self._ready):  # another thread may be taking from it
+            if isinstance(item, Orphan) and item.endpoint is None and item.dst == endpoint._src:
                 self._num_orphans -= 1
                 self._transport.num_received += 1
                 self._transport.bytes_received += len(item.data)
                 if endpoint._dst == ADDR_ANY:
                     self._names.bind_by_message(endpoint, item.src)
                 endpoint._queue.append((item.data, item.src))
-                self._ready[at] = endpoint  # its callback, if it has one, runs in the message's turn
+                item.endpoint = endpoint  # its callback, if it has one, runs in the message's turn
 
     # -- names and addresses ---------------------------------------------------------------------------------------
 
@@ -611,9 +636,12 @@ class Bus:
         del self._endpoints[endpoint._src]
         self._unbind_callbacks.pop(endpoint, None)
         unread = endpoint._queue
-        self._discarded += len(unread)
         while unread:
-            data = unread.popleft()[0]
+            try:
+                data = unread.popleft()[0]
+            except IndexError:  # another thread was quicker
+                break
+            self._discarded += 1
             if isinstance(data, HeldBuffer):
                 data.release()
         closed = ClosedError(f"{endpoint!r} was closed while its messages waited for a buffer")
@@ -623,6 +651,7 @@ class Bus:
                 self._names.closed(endpoint, dst)
             except OpenAMPError as error:
                 self.fail(error)  # the endpoint is closed all the same
+        self._room.stir()
 
     # -- waiting senders -------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from threading import RLock
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -19,7 +20,8 @@ from openamp.errors import (
 )
 from openamp.rpmsg.buffers import BorrowedBuffer, HeldBuffer
 from openamp.rpmsg.senders import PendingSend
-from openamp.rpmsg.transport import Payload, Transport, as_payload
+from openamp.rpmsg.transport import SPIN_FROM, Lender, Payload, Transport, as_payload
+from openamp.rpmsg.waiting import Ready
 from openamp.rpmsg.wire import ADDR_ANY, HEADER_SIZE, check_address
 
 __all__ = ["Callback", "Carrier", "Endpoint", "Message", "check_address"]
@@ -37,8 +39,10 @@ class Message(NamedTuple):
 
 
 class Carrier(Protocol):
-    """What an endpoint needs of its bus. Only `_wait` waits."""
+    """What an endpoint needs of its bus; it calls all of this with the lock held. Only `_wait` waits."""
 
+    _lock: RLock
+    _loans: Lender
     _transport: Transport
     _waiting: deque[PendingSend]
 
@@ -54,8 +58,16 @@ class Carrier(Protocol):
     def _turn(self) -> bool:
         """Takes in what is there and runs callbacks; True when there may be more. Never waits, never raises."""
 
-    def _wait(self, deadline: float | None) -> bool:
-        """Waits for news; True when the deadline has passed. Raises what callbacks raised, and the remote's end."""
+    def _wait(self, deadline: float | None, ready: Ready) -> bool:
+        """Waits for news; True when the deadline has passed. Raises what callbacks raised, and the remote's end.
+
+        Args:
+            deadline: of `time.monotonic`; None waits for ever.
+            ready: true when another thread has done what is waited for.
+        """
+
+    def _has_news(self) -> bool:
+        """Whether `_wait` need not wait, whatever it is that is waited for."""
 
     def _raise_errors(self) -> None:
         """Raises the first error that a turn met, once."""
@@ -96,6 +108,7 @@ class Endpoint:
         "_callback",
         "_closed",
         "_dst",
+        "_lock",
         "_lost",
         "_parks",
         "_queue",
@@ -121,6 +134,7 @@ class Endpoint:
         self.name = name
         self._announced = False  # we told the peer of this endpoint, so we tell of its end
         self._bus = bus
+        self._lock = bus._lock
         self._transport = bus._transport
         self._wire_name = wire_name
         self._src = src
@@ -151,7 +165,8 @@ class Endpoint:
     @property
     def mtu(self) -> int:
         """The largest payload in bytes that one message carries."""
-        return self._transport.mtu
+        with self._lock:
+            return self._transport.mtu
 
     @property
     def is_bound(self) -> bool:
@@ -178,15 +193,17 @@ class Endpoint:
             ClosedError: when the endpoint is closed.
             RemoteError: when the remote ended.
         """
-        dst = self._dst
-        if dst == ADDR_ANY:
-            self._raise_unbound()
-        if not self._transport.try_send(self._src, dst, data):
-            self._send_slowly(self._src, dst, (data,), timeout)
+        with self._lock:
+            dst = self._dst
+            if dst == ADDR_ANY:
+                self._raise_unbound()
+            if not self._transport.try_send(self._src, dst, data):
+                self._send_slowly(self._src, dst, (data,), timeout)
 
     def try_send(self, data: Payload) -> None:
         """Sends a message if a transmit buffer is free; raises WouldBlock otherwise, and what `send` raises."""
-        self._try(self._src, self._destination(), data)
+        with self._lock:
+            self._try(self._src, self._destination(), data)
 
     def send_to(self, data: Payload, dst: int, *, timeout: float | None = None) -> None:
         """Sends a message to any address of the peer; see `send`."""
@@ -198,18 +215,20 @@ class Endpoint:
 
     def send_offchannel(self, src: int, dst: int, data: Payload, *, timeout: float | None = None) -> None:
         """Sends a message to any address of the peer in the name of any local address; see `send`."""
-        self._check_open()
         check_address(src, "source")
         check_address(dst, "destination")
-        if not self._transport.try_send(src, dst, data):
-            self._send_slowly(src, dst, (data,), timeout)
+        with self._lock:
+            self._check_open()
+            if not self._transport.try_send(src, dst, data):
+                self._send_slowly(src, dst, (data,), timeout)
 
     def try_send_offchannel(self, src: int, dst: int, data: Payload) -> None:
         """Sends as `send_offchannel` does if a transmit buffer is free; see `try_send`."""
-        self._check_open()
         check_address(src, "source")
         check_address(dst, "destination")
-        self._try(src, dst, data)
+        with self._lock:
+            self._check_open()
+            self._try(src, dst, data)
 
     def send_many(self, messages: Iterable[Payload], *, timeout: float | None = None) -> None:
         """Sends messages in order, with one signal to the peer for as many as there are buffers.
@@ -219,19 +238,20 @@ class Endpoint:
             MessageTooLongError: when one exceeds the mtu; none was sent.
             OpenAMPError: as `send` does.
         """
-        dst = self._destination()
         batch = [data if type(data) is bytes else as_payload(data) for data in messages]
-        if not batch:
-            return
-        longest = max(map(len, batch))
-        mtu = self._transport.mtu
-        if longest > mtu:
-            raise MessageTooLongError(
-                f"one of the messages has {longest} bytes, the mtu is {mtu}; split it", size=longest, mtu=mtu
-            )
-        sent = self._send_some(dst, batch)
-        if sent < len(batch):
-            self._send_slowly(self._src, dst, batch, timeout, sent)
+        longest = max(map(len, batch), default=0)
+        with self._lock:
+            dst = self._destination()
+            if not batch:
+                return
+            mtu = self._transport.mtu
+            if longest > mtu:
+                raise MessageTooLongError(
+                    f"one of the messages has {longest} bytes, the mtu is {mtu}; split it", size=longest, mtu=mtu
+                )
+            sent = self._send_some(dst, batch)
+            if sent < len(batch):
+                self._send_slowly(self._src, dst, batch, timeout, sent)
 
     def borrow(self, size: int | None = None, *, timeout: float | None = None) -> BorrowedBuffer:
         """Lends a transmit buffer to write a payload into, in place.
@@ -250,19 +270,20 @@ class Endpoint:
             TimeoutExpired: when no buffer came free in time.
             ClosedError: when the endpoint is closed.
         """
-        self._check_open()
-        transport = self._transport
-        token = transport.borrow()
-        if token < 0:
-            token = self._borrow_slowly(timeout)
-        whole = transport.buffer(token)
-        room = len(whole) - HEADER_SIZE
-        if size is None:
-            size = room
-        elif not 0 <= size <= room:
-            transport.unborrow(token)
-            raise MessageTooLongError(f"{size} bytes exceed the mtu of {room}; send in parts", size=size, mtu=room)
-        return BorrowedBuffer(transport, token, whole[HEADER_SIZE : HEADER_SIZE + size], self)
+        with self._lock:
+            self._check_open()
+            transport = self._transport
+            token = transport.borrow()
+            if token < 0:
+                token = self._borrow_slowly(timeout)
+            whole = transport.buffer(token)
+            room = len(whole) - HEADER_SIZE
+            if size is None:
+                size = room
+            elif not 0 <= size <= room:
+                transport.unborrow(token)
+                raise MessageTooLongError(f"{size} bytes exceed the mtu of {room}; send in parts", size=size, mtu=room)
+        return BorrowedBuffer(self._bus._loans, token, whole[HEADER_SIZE : HEADER_SIZE + size], self)
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
@@ -276,36 +297,54 @@ class Endpoint:
             StateError: when the endpoint has a callback.
             RemoteError: when the remote ended and nothing is left to receive.
         """
-        queue = self._queue
-        if not queue or self._callback is not None:
-            self._await_message(timeout)
-        data = queue.popleft()[0]
+        if self._queue and self._callback is None:
+            try:
+                data = self._queue.popleft()[0]  # a single step, so it needs no lock
+                return data if type(data) is bytes else _taken(data)
+            except IndexError:  # another thread was quicker
+                pass
+        if self._transport.lazy and (timeout is None or timeout >= SPIN_FROM):
+            self._transport.spin(True)
+        data = self._take(timeout)[0]
         return data if type(data) is bytes else _taken(data)
 
     def receive_message(self, *, timeout: float | None = None) -> Message:
         """Returns the next message with its addresses; see `receive`."""
-        self._await_message(timeout)
-        data, src = self._queue.popleft()
+        data, src = self._take(timeout)
         return Message(data if type(data) is bytes else _taken(data), src, self._src)
 
     def receive_many(self, limit: int | None = None, *, timeout: float | None = None) -> list[bytes]:
         """Returns all messages that are there, at most `limit`; waits until there is one. See `receive`."""
-        self._await_message(timeout)
         queue = self._queue
-        num = len(queue) if limit is None else min(limit, len(queue))
         taken: list[bytes] = []
-        for _ in range(num):
-            data = queue.popleft()[0]
-            taken.append(data if type(data) is bytes else _taken(data))
-        return taken
+        if self._transport.lazy and not queue and (timeout is None or timeout >= SPIN_FROM):
+            self._transport.spin(True)
+        with self._lock:
+            while True:
+                self._await_message(timeout)
+                for _ in range(len(queue) if limit is None else min(limit, len(queue))):
+                    try:
+                        data = queue.popleft()[0]
+                    except IndexError:  # another thread was quicker
+                        break
+                    taken.append(data if type(data) is bytes else _taken(data))
+                if taken or (limit is not None and limit <= 0):
+                    return taken
 
     def try_receive(self) -> bytes:
         """Returns the next message's payload if there is one; raises WouldBlock, or what `receive` raises, if not."""
-        if not self._queue:
-            self._glance()
-            if not self._queue and self._callback is None and self._unreadable() is None:
-                raise WouldBlock(f"no message at {self!r} now; use receive() to wait for one")
-        return self.receive(timeout=0)
+        with self._lock:
+            queue = self._queue
+            if not queue:
+                self._glance()
+            if self._callback is not None:
+                return self.receive()  # says what is wrong
+            try:
+                data = queue.popleft()[0]
+            except IndexError:
+                error = self._unreadable()
+                raise error or WouldBlock(f"no message at {self!r} now; use receive() to wait for one") from None
+            return data if type(data) is bytes else _taken(data)
 
     def hold(self, *, timeout: float | None = None) -> HeldBuffer:
         """Lends the next message where it lies, in the shared buffer; waits for it.
@@ -323,9 +362,9 @@ class Endpoint:
         Raises:
             OpenAMPError: as `receive` does.
         """
-        self._parks = self._parks or self._callback is None
-        self._await_message(timeout)
-        data, src = self._queue.popleft()
+        with self._lock:
+            self._parks = self._parks or self._callback is None
+            data, src = self._take(timeout)
         if isinstance(data, HeldBuffer):
             return data
         return HeldBuffer.of_copy(data, src, self._src)
@@ -354,24 +393,28 @@ class Endpoint:
         bus = self._bus
         deadline = _deadline(timeout)
         expired = False
-        if self._dst == ADDR_ANY and not self._closed:
-            bus._rebind(self)
-        while self._dst == ADDR_ANY:
-            bus._turn()
-            self._check_open()
-            if self._dst != ADDR_ANY:
-                return
-            if expired:
-                raise TimeoutExpired(f"{self!r} was not bound within {timeout} s; {bus._explain()}", timeout=timeout)
-            expired = bus._wait(deadline)
+        with self._lock:
+            if self._dst == ADDR_ANY and not self._closed:
+                bus._rebind(self)
+            while self._dst == ADDR_ANY:
+                bus._turn()
+                self._check_open()
+                if self._dst != ADDR_ANY:
+                    return
+                if expired:
+                    raise TimeoutExpired(
+                        f"{self!r} was not bound within {timeout} s; {bus._explain()}", timeout=timeout
+                    )
+                expired = bus._wait(deadline, lambda: self._dst != ADDR_ANY or self._closed or bus._has_news())
 
     def close(self) -> None:
         """Frees the address and announces the end of an announced service; harmless when repeated.
 
         Messages that were not received are discarded (and counted by the bus).
         """
-        if not self._closed:
-            self._bus._close_endpoint(self)
+        with self._lock:
+            if not self._closed:
+                self._bus._close_endpoint(self)
 
     def __enter__(self) -> Endpoint:
         return self
@@ -429,7 +472,7 @@ class Endpoint:
         """Looks for news once, without waiting; lets a remote run that only runs while we wait."""
         bus = self._bus
         bus._turn()
-        bus._wait(0.0)
+        bus._wait(0.0, bus._has_news)
         bus._turn()
 
     def _send_slowly(
@@ -441,6 +484,10 @@ class Endpoint:
         bus._enqueue(pending)
         deadline = _deadline(timeout)
         expired = False
+
+        def ready() -> bool:
+            return pending.done or self._closed or bus._has_news()
+
         try:
             while not pending.done:
                 bus._turn()
@@ -455,7 +502,7 @@ class Endpoint:
                         completed=pending.sent,
                     )
                 try:
-                    expired = bus._wait(deadline)
+                    expired = bus._wait(deadline, ready)
                 except Exception as error:
                     if not pending.done:
                         raise
@@ -484,9 +531,19 @@ class Endpoint:
                         f"{bus._explain()}",
                         timeout=timeout,
                     )
-                expired = bus._wait(deadline)
+                expired = bus._wait(deadline, lambda: True)  # whatever happens may have brought a buffer
         finally:
             transport.want_buffer(False)
+
+    def _take(self, timeout: float | None) -> tuple[bytes | HeldBuffer, int]:
+        """Waits for the next message and takes it out. The lock need not be held."""
+        with self._lock:
+            while True:
+                self._await_message(timeout)
+                try:
+                    return self._queue.popleft()
+                except IndexError:  # another thread was quicker, in `receive`
+                    pass
 
     def _await_message(self, timeout: float | None) -> None:
         """Returns when the queue has a message."""
@@ -514,7 +571,10 @@ class Endpoint:
                     f"no message at endpoint {self.name!r} ({self._src:#x}) within {timeout} s; {bus._explain()}",
                     timeout=timeout,
                 )
-            expired = bus._wait(deadline)
+            expired = bus._wait(deadline, self._has_news)
+
+    def _has_news(self) -> bool:
+        return bool(self._queue) or self._closed or bool(self._lost) or self._bus._has_news()
 
     def _unreadable(self) -> OpenAMPError | None:
         """Why no message can come, or None."""

@@ -5,7 +5,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
-from openamp.virtio.virtqueue cimport DeviceQueue, DriverQueue
+from openamp.virtio.virtqueue cimport DeviceQueue, DriverQueue, monotonic
 
 cdef extern from *:
     """
@@ -61,6 +61,8 @@ cdef inline bytes copy_out(object view, unsigned int start, unsigned int end):
 cdef unsigned int _HEADER_SIZE
 cdef long long _NOBODY
 cdef Py_ssize_t _MANY
+cdef long long _SHORTEST_SPIN, _INSTANT
+cdef unsigned int _LOOK_EVERY, _MOST_PATIENCE
 
 cdef int _write(object view, unsigned int src, unsigned int dst, object data, Py_ssize_t length) except -1
 cdef Py_ssize_t _room(Py_ssize_t size) except -1
@@ -72,7 +74,10 @@ cdef class _Rings:
     cdef public object _kick
     cdef object _lender, _r2h_id, _h2r_id, _cause, _inbox, _ready, _waiting, _last_called, _last_append
     cdef dict _endpoints
-    cdef bint _armed, _wanting, _unpublished
+    cdef public bint lazy
+    cdef bint _armed, _wanting, _out_armed, _unpublished, _spent
+    cdef long long _spin_limit, _budget, _armed_at
+    cdef unsigned int _num_spins, _patience, _num_quick
     cdef unsigned int _num_receive, _longest
     cdef long _parked, _park_limit
     cdef long long _last_dst
@@ -86,6 +91,7 @@ cdef class _Rings:
     cdef bint _deliver_slowly(
         self, unsigned int token, object view, unsigned int src, unsigned int dst, unsigned int length
     ) except -1
+    cdef bint _spun(self, bint found, long long nanoseconds) except -1
     cdef int _signal(self, bint wanted, object notify_id) except -1
 
 
@@ -102,6 +108,10 @@ cdef class HostRings(_Rings):
     cdef int _post(self, unsigned int index) except -1
     @cython.locals(queue=DriverQueue, taken=cython.uint, returned=cython.uint, index=cython.uint)
     cpdef bint drain(self) except -1
+    @cython.locals(began=cython.longlong, found=cython.bint)
+    cpdef bint spin(self, bint hasty=*) except -1
+    @cython.locals(news=cython.bint)
+    cpdef bint arm(self) except -1
     cpdef object give_back(self, unsigned int token)
     @cython.locals(queue=DriverQueue)
     cpdef long borrow(self) except -2
@@ -130,6 +140,10 @@ cdef class RemoteRings(_Rings):
 
     @cython.locals(queue=DeviceQueue, taken=cython.uint, returned=cython.uint, head=cython.uint, length=cython.uint)
     cpdef bint drain(self) except -1
+    @cython.locals(began=cython.longlong, found=cython.bint)
+    cpdef bint spin(self, bint hasty=*) except -1
+    @cython.locals(news=cython.bint)
+    cpdef bint arm(self) except -1
     cpdef object give_back(self, unsigned int token)
     @cython.locals(queue=DeviceQueue, head=cython.uint, length=cython.uint)
     cpdef long borrow(self) except -2

@@ -38,7 +38,7 @@ if False:
     import cython  # type: ignore  # for the compiler: it knows cython.compiled, and drops what that decides
 
 if not cython.compiled:
-    from openamp.rpmsg._plain import copy_out, fill, fill_header, unpack
+    from openamp.rpmsg._plain import copy_out, fill, fill_header, monotonic, unpack
 
 __all__ = ["COMPILED", "HostRings", "Inbox", "RemoteRings"]
 
@@ -51,6 +51,10 @@ DEFAULT_BUFFER_SIZE = 512
 _HEADER_SIZE = HEADER_SIZE  # once more, for C
 _NOBODY = -1  # no address
 _MANY = 1 << 30
+_SHORTEST_SPIN = 2_000  # nanoseconds; what is shorter is not worth it
+_INSTANT = 200  # nanoseconds
+_MOST_PATIENCE = 1023  # quick signals, until spinning is tried again
+_LOOK_EVERY = 64  # spins in a row, until the caller looks at its link again
 
 
 class Inbox(Protocol):
@@ -72,8 +76,7 @@ class Inbox(Protocol):
 class _Rings:
     """What both ends share: a message's way from a buffer to its endpoint, the counts, and the end."""
 
-    def __init__(self, lender: Lender, kick: Callable[[int], object], notify_ids: tuple[int, int]) -> None:
-        self._lender = lender
+    def __init__(self, kick: Callable[[int], object], notify_ids: tuple[int, int]) -> None:
         self.num_sent = self.bytes_sent = 0
         self.num_received = self.bytes_received = 0
         self.num_malformed = 0
@@ -82,7 +85,17 @@ class _Rings:
         self._r2h_id, self._h2r_id = notify_ids
         self._cause: Exception | None = None
         self._armed = False  # the peer signals what arrives
-        self._wanting = False  # the peer signals free transmit buffers
+        self._wanting = False  # somebody waits for free transmit buffers
+        self._out_armed = False  # the peer signals them
+        # Spinning: see `spin`.
+        self.lazy = False  # `drain` leaves it to `arm` to ask for signals
+        self._spin_limit = 0  # nanoseconds
+        self._budget = 0  # of the next spin: what is left of the limit after spins for nothing
+        self._spent = False  # spun for nothing since the last `arm`
+        self._patience = 0  # quick signals to await before the next try
+        self._num_quick = 0  # of them
+        self._num_spins = 0
+        self._armed_at = 0
         self._unpublished = False  # messages were put that the peer cannot see yet
         self._num_receive = 0  # buffers that the peer sends in
         self._parked = 0  # of them, those with a message that is left in place
@@ -95,7 +108,12 @@ class _Rings:
         self._last_append: Callable[[tuple[bytes, int]], object] | None = None
 
     def attach(
-        self, inbox: Inbox, endpoints: dict[int, Endpoint], ready: deque[Any], waiting: deque[PendingSend]
+        self,
+        inbox: Inbox,
+        endpoints: dict[int, Endpoint],
+        ready: deque[Any],
+        waiting: deque[PendingSend],
+        lender: Lender,
     ) -> None:
         """Connects the bus.
 
@@ -104,15 +122,48 @@ class _Rings:
             endpoints: its open endpoints, by address.
             ready: where an endpoint with a callback is put for each of its messages.
             waiting: those who wait for a transmit buffer.
+            lender: where the program gives received buffers back.
         """
         self._inbox = inbox
         self._endpoints = endpoints
         self._ready = ready
         self._waiting = waiting
+        self._lender = lender
 
     def shut(self, cause: Exception) -> None:
         if self._cause is None:
             self._cause = cause
+
+    def set_spin(self, nanoseconds: int) -> None:
+        self._spin_limit = self._budget = nanoseconds
+
+    def _spun(self, found: bool, nanoseconds: int) -> bool:
+        """Learns from a spin.
+
+        One for nothing makes the next one shorter. If spinning had been given up before, it ends at once, and it takes
+        twice as many quick signals as last time to try it again: then the peer cannot run while we spin, and every
+        wait is quick as soon as we do not. News that was there at once, or came after longer than we wanted to spin,
+        tells nothing: the peer had our processor, before or meanwhile.
+        """
+        if found:
+            if _INSTANT < nanoseconds < self._budget:
+                self._budget = self._spin_limit
+                self._patience //= 2
+            self._num_spins += 1
+            return True
+        self._spent = True
+        self._budget //= 2
+        if self._patience or self._budget < _SHORTEST_SPIN:
+            self._budget = self._num_quick = 0
+            self._patience = min(2 * self._patience + 1, _MOST_PATIENCE)
+        return False
+
+    def resume(self) -> None:
+        if self._budget < self._spin_limit and monotonic() - self._armed_at < 2 * self._spin_limit:
+            self._num_quick += 1  # a spin might have seen it
+            if self._num_quick >= self._patience:
+                self._budget = self._spin_limit
+        self.lazy = self._budget != 0
 
     def _set_num_receive(self, num: int) -> None:
         self._num_receive = num
@@ -267,7 +318,7 @@ class HostRings(_Rings):
         kick: Callable[[int], object],
         notify_ids: tuple[int, int],
     ) -> None:
-        super().__init__(self, kick, notify_ids)
+        super().__init__(kick, notify_ids)
         self._r2h = r2h
         self._h2r = h2r
         # By the buffer's number.
@@ -318,10 +369,35 @@ class HostRings(_Rings):
                 self._signal(queue.publish(), self._r2h_id)
         if taken:
             return True
-        if self._armed:
+        if self._armed or self.lazy:
             return False
         self._armed = True
         return queue.enable_notifications()
+
+    def spin(self, hasty: bool = False) -> bool:
+        if self._budget == 0 or self._spent or self._cause is not None:
+            return False
+        if hasty and not (self.lazy and self._num_spins % _LOOK_EVERY):
+            return False
+        self.lazy = True
+        began = monotonic()
+        found = self._r2h.spin(self._h2r if self._wanting else self._r2h, self._budget)
+        return self._spun(found, monotonic() - began)
+
+    def arm(self) -> bool:
+        self.lazy = self._spent = False
+        if self._cause is not None:
+            return False
+        news = False
+        if not self._armed:
+            self._armed = True
+            news = self._r2h.enable_notifications()
+        if self._wanting and not self._out_armed:
+            self._out_armed = True
+            news = self._h2r.enable_notifications() or news
+        if self._spin_limit:
+            self._armed_at = monotonic()
+        return news
 
     def give_back(self, token: int) -> None:
         self._parked -= 1
@@ -400,9 +476,11 @@ class HostRings(_Rings):
         if wanted == self._wanting or self._cause is not None or (self._waiting and not wanted):
             return
         self._wanting = wanted
-        if wanted:
+        if wanted and not self.lazy:
+            self._out_armed = True
             self._h2r.enable_notifications()
-        else:
+        elif self._out_armed and not wanted:
+            self._out_armed = False
             self._h2r.disable_notifications()
 
 
@@ -428,7 +506,7 @@ class RemoteRings(_Rings):
         kick: Callable[[int], object],
         notify_ids: tuple[int, int],
     ) -> None:
-        super().__init__(self, kick, notify_ids)
+        super().__init__(kick, notify_ids)
         self._r2h = r2h
         self._h2r = h2r
         self._memory = memory
@@ -511,10 +589,35 @@ class RemoteRings(_Rings):
                 self._signal(queue.publish(), self._h2r_id)
         if taken:
             return True
-        if self._armed:
+        if self._armed or self.lazy:
             return False
         self._armed = True
         return queue.enable_notifications()
+
+    def spin(self, hasty: bool = False) -> bool:
+        if self._budget == 0 or self._spent or self._cause is not None:
+            return False
+        if hasty and not (self.lazy and self._num_spins % _LOOK_EVERY):
+            return False
+        self.lazy = True
+        began = monotonic()
+        found = self._h2r.spin(self._r2h if self._wanting else self._h2r, self._budget)
+        return self._spun(found, monotonic() - began)
+
+    def arm(self) -> bool:
+        self.lazy = self._spent = False
+        if self._cause is not None:
+            return False
+        news = False
+        if not self._armed:
+            self._armed = True
+            news = self._h2r.enable_notifications()
+        if self._wanting and not self._out_armed:
+            self._out_armed = True
+            news = self._r2h.enable_notifications() or news
+        if self._spin_limit:
+            self._armed_at = monotonic()
+        return news
 
     def give_back(self, token: int) -> None:
         self._parked -= 1
@@ -610,7 +713,9 @@ class RemoteRings(_Rings):
         if wanted == self._wanting or self._cause is not None or (self._waiting and not wanted):
             return
         self._wanting = wanted
-        if wanted:
+        if wanted and not self.lazy:
+            self._out_armed = True
             self._r2h.enable_notifications()
-        else:
+        elif self._out_armed and not wanted:
+            self._out_armed = False
             self._r2h.disable_notifications()

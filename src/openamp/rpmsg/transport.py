@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import RLock
 from typing import Protocol
 
 from openamp.errors import RpmsgError
 
-__all__ = ["Lender", "Payload", "Transport", "as_payload"]
+__all__ = ["SPIN_FROM", "Lender", "Payload", "Returns", "Transport", "as_payload"]
+
+SPIN_FROM = 0.001
+"""Seconds: no shorter wait begins with a spin, which would make it longer than was asked for."""
 
 Payload = bytes | bytearray | memoryview
 """What can be sent: bytes, or anything else that gives a `memoryview` of contiguous memory."""
@@ -30,8 +34,8 @@ def as_payload(data: Payload) -> Payload:
     return view if view.format == "B" and view.ndim == 1 else view.cast("B")
 
 
-class Lender(Protocol):
-    """What lends message buffers, known by a number, and takes them back."""
+class Returns(Protocol):
+    """What takes message buffers back, known by a number."""
 
     def give_back(self, token: int) -> None:
         """Takes a received buffer back: the peer may use it again."""
@@ -40,7 +44,17 @@ class Lender(Protocol):
         """Takes a transmit buffer back unsent."""
 
 
-class Transport(Lender, Protocol):
+class Lender(Returns, Protocol):
+    """The same for any thread.
+
+    Attributes:
+        lock: held by whoever gives a buffer back.
+    """
+
+    lock: RLock
+
+
+class Transport(Returns, Protocol):
     """What a bus needs of the rings, or of whatever else carries messages. Nothing here waits.
 
     Messages that arrive go straight to the endpoints, within `drain`. Every call raises the cause of `shut`, or what
@@ -54,6 +68,7 @@ class Transport(Lender, Protocol):
         num_malformed: messages that broke the format.
         num_kicks: signals sent to the peer.
         num_kicks_suppressed: signals saved because the peer did not want them.
+        lazy: whoever is about to block calls `arm` before; until then the peer signals nothing.
     """
 
     num_sent: int
@@ -63,13 +78,36 @@ class Transport(Lender, Protocol):
     num_malformed: int
     num_kicks: int
     num_kicks_suppressed: int
+    lazy: bool
 
     @property
     def mtu(self) -> int:
         """The largest payload in bytes that one message to the peer carries."""
 
     def drain(self) -> bool:
-        """Takes in a batch. True when there may be more; else the peer will signal the next."""
+        """Takes in a batch. True when there may be more; else the peer will signal the next (`lazy`: after `arm`)."""
+
+    def set_spin(self, nanoseconds: int) -> None:
+        """Sets how long `spin` lasts at most; 0, which it is at first, is never."""
+
+    def spin(self, hasty: bool = False) -> bool:
+        """Watches the shared memory for a moment, for whoever is about to wait. True as soon as there is news.
+
+        It lasts as long as spins have been worth it lately, and is not repeated before `arm`.
+        The lock need not be held. Only whoever is in the pump may spin, and any other thread `hasty`.
+
+        Args:
+            hasty: the caller goes on without a look at its link, should there be news: refused now and then.
+        """
+
+    def arm(self) -> bool:
+        """Ends `lazy`: asks the peer for the signals that the caller is about to wait for.
+
+        True when there is news for which none may come.
+        """
+
+    def resume(self) -> None:
+        """Takes note that the signal for which the caller had called `arm` has come."""
 
     def try_send(self, src: int, dst: int, data: Payload) -> bool:
         """Sends one message; False when there is no buffer, or others wait for one."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from openamp.memory import MemoryMap
 from openamp.rpmsg.bus import Bus
 from openamp.rpmsg.rings import HostRings, RemoteRings
+from openamp.rpmsg.waiting import WaitingRoom
 from openamp.virtio.device import VIRTIO_RPMSG_F_NS
 from openamp.virtio.virtqueue import DeviceQueue, DriverQueue
 
@@ -26,7 +27,7 @@ class HostBus(Bus):
         h2r_buffers: the same of each buffer that we fill.
         features: the negotiated features; bit 0 (F_NS) is looked at.
         kick: signals the remote's queue with this notify id.
-        pump: called as `pump(timeout)` to wait for events and hand them to `notified`.
+        pump: called as `pump(timeout)` to wait for events and hand them to `notified`, or a WaitingRoom around that.
         notify_ids: of r2h and h2r.
         acknowledge: answer announcements as an OpenAMP host does; False is what Linux does.
         diagnose: returns what the platform knows of why nothing happens.
@@ -41,7 +42,7 @@ class HostBus(Bus):
         h2r_buffers: Sequence[tuple[int, memoryview]],
         features: int,
         kick: Callable[[int], object],
-        pump: Callable[[float | None], object],
+        pump: Callable[[float | None], object] | WaitingRoom,
         notify_ids: tuple[int, int],
         acknowledge: bool = True,
         diagnose: Callable[[], str] | None = None,
@@ -56,7 +57,7 @@ class HostBus(Bus):
             notify_ids=notify_ids,
             diagnose=diagnose,
         )
-        rings.attach(self, self._endpoints, self._ready, self._waiting)
+        rings.attach(self, self._endpoints, self._ready, self._waiting, self._loans)
 
 
 class RemoteBus(Bus):
@@ -70,7 +71,7 @@ class RemoteBus(Bus):
         memory: where the addresses in the descriptors lie.
         features: the negotiated features; bit 0 (F_NS) is looked at.
         kick: signals the host's queue with this notify id.
-        pump: called as `pump(timeout)` to wait for events and hand them to `notified`.
+        pump: called as `pump(timeout)` to wait for events and hand them to `notified`, or a WaitingRoom around that.
         notify_ids: of r2h and h2r.
         diagnose: returns what the platform knows of why nothing happens.
     """
@@ -83,7 +84,7 @@ class RemoteBus(Bus):
         memory: MemoryMap,
         features: int,
         kick: Callable[[int], object],
-        pump: Callable[[float | None], object],
+        pump: Callable[[float | None], object] | WaitingRoom,
         notify_ids: tuple[int, int],
         diagnose: Callable[[], str] | None = None,
     ) -> None:
@@ -97,4 +98,4 @@ class RemoteBus(Bus):
             notify_ids=notify_ids,
             diagnose=diagnose,
         )
-        rings.attach(self, self._endpoints, self._ready, self._waiting)
+        rings.attach(self, self._endpoints, self._ready, self._waiting, self._loans)

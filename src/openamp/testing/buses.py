@@ -22,6 +22,7 @@ from openamp.errors import StateError
 from openamp.memory import MemoryMap, Region
 from openamp.rpmsg.bus import Bus
 from openamp.rpmsg.virtio_bus import HostBus, RemoteBus
+from openamp.rpmsg.waiting import WaitingRoom
 from openamp.virtio.device import VIRTIO_RPMSG_F_NS, vring_size
 from openamp.virtio.virtqueue import DeviceQueue, DriverQueue
 
@@ -108,7 +109,7 @@ class BusPair:
             h2r_buffers=rings.h2r_buffers,
             features=features,
             kick=self._kick("remote"),
-            pump=self._pump("host", "remote"),
+            pump=WaitingRoom(self._pump("host", "remote"), self._wake.set),
             notify_ids=(R2H_ID, H2R_ID),
             acknowledge=acknowledge,
         )
@@ -119,7 +120,7 @@ class BusPair:
             memory=rings.memory,
             features=features,
             kick=self._kick("host"),
-            pump=self._pump("remote", "host"),
+            pump=WaitingRoom(self._pump("remote", "host"), self._wake.set),
             notify_ids=(R2H_ID, H2R_ID),
         )
 
@@ -137,7 +138,8 @@ class BusPair:
                 return True
             if timeout is None:
                 raise StateError(f"the {side} waits for ever: the {peer} was not kicked and has nothing to do")
-            self._wake.wait(timeout)
+            if self._wake.wait(timeout):
+                self._wake.clear()
             return False
 
         return pump
@@ -155,10 +157,6 @@ class BusPair:
         """Lets both sides run until neither has anything to do."""
         while self.step("remote") | self.step("host"):
             pass
-
-    def wake(self) -> None:
-        """Ends the wait of a side, from another thread, now and from now on."""
-        self._wake.set()
 
 
 def bus_pair(

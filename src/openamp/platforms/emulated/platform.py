@@ -133,6 +133,7 @@ class EmulatedPlatform:
         self._input: deque[tuple[str, bytes]] = deque()
         self._undelivered: deque[tuple[str, bytes]] = deque()
         self._stopping = False
+        self._woken = False
         self._reset_asked = False
         self._holds_interrupt = False
         self._interrupted = False
@@ -324,6 +325,12 @@ class EmulatedPlatform:
                 self._kicks.append(self._channels.get(notify_id, 0))
                 self._wake.notify_all()
 
+    def wake(self) -> None:
+        """Ends a `wait` in another thread soon, or the next one."""
+        with self._wake:
+            self._woken = True
+            self._wake.notify_all()
+
     # -- waiting -------------------------------------------------------------------------------------------------
 
     def wait(self, timeout: float | None) -> Sequence[Event]:
@@ -367,7 +374,8 @@ class EmulatedPlatform:
                 events = tuple(self._events)
                 self._events.clear()
                 return events
-            if self._stopping:
+            if self._stopping or self._woken:
+                self._woken = False
                 return ()
             if core is None or not self._running:
                 if was_running or not self._sleep(deadline):
@@ -376,7 +384,7 @@ class EmulatedPlatform:
                 continue
             self._execute(core)
             self._deliver()
-            if self._events or not self._running or self._stopping:
+            if self._events or not self._running or self._stopping or self._woken:
                 continue
             if not core.asleep:
                 self._slice = min(2 * self._slice, self._longest_slice)
@@ -486,7 +494,14 @@ class EmulatedPlatform:
         """Waits without CPU until the host or another thread wants something; returns False when the time passed."""
         with self._wake:
             running = self._running
-            while not (self._kicks or self._input or self._closed or self._stopping or self._running is not running):
+            while not (
+                self._kicks
+                or self._input
+                or self._woken
+                or self._closed
+                or self._stopping
+                or self._running is not running
+            ):
                 if deadline is None:
                     self._wake.wait()
                     continue

@@ -84,6 +84,7 @@ class HostEnd(ABC):
                     end = self._end(signals)
                     if end is not None:
                         self._running = False
+                        signals.rest()
                         events.append(end)
                 if events or not self._running or self._bell.rung:
                     self._bell.rung = False
@@ -252,6 +253,7 @@ class ProcessPlatform(HostEnd):
         else:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._signals = self._greet(ours)  # it waits in the socket until the program takes it
+            self._signals.watch(self._bell.fd, self._bell.clear)
             try:
                 self._program = Program(
                     image.name, self._args, link=theirs.fileno(), env=self._env, cwd=self._cwd, emit=self._emit

@@ -108,6 +108,9 @@ class Signals(Protocol):
     def unwatch(self, fd: int) -> None:
         """Ends `watch`."""
 
+    def rest(self) -> None:
+        """Ends every `watch`: some of them would be readable for ever."""
+
     def follow(self, pid: int) -> None:
         """Takes the end of this process for the peer's, should a child of it keep the socket open."""
 
@@ -138,6 +141,10 @@ class _Base:
     def watch(self, fd: int, ready: Callable[[], object]) -> None:
         self._watched[fd] = ready
         self._epoll.register(fd, select.EPOLLIN)
+
+    def rest(self) -> None:
+        for fd in tuple(self._watched):
+            self.unwatch(fd)
 
     def unwatch(self, fd: int) -> None:
         if self._watched.pop(fd, None) is not None and not self._closed:
