@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import gc
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -507,3 +508,15 @@ def test_a_peer_that_floods_the_socket(tmp_path: Path) -> None:
             assert time.monotonic() - began < 2
         with pytest.raises(RemoteExited):
             end_of(rproc)
+
+
+def test_after_the_end_nothing_is_readable_any_more(program: Callable[[str], str]) -> None:
+    for _ in range(5):  # the end of the socket and that of the process come in any order
+        with launcher() as rproc:
+            rproc.boot(program(ECHO))
+            rproc.create_endpoint(SERVICE)
+            os.kill(rproc.platform._program.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+            with pytest.raises(RemoteCrashed):
+                end_of(rproc)
+            signals = rproc.platform._signals  # type: ignore[attr-defined]
+            assert not select.select([signals.fileno()], [], [], 0.02)[0]
