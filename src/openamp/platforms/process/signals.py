@@ -111,9 +111,6 @@ class Signals(Protocol):
     def rest(self) -> None:
         """Ends every `watch`: some of them would be readable for ever."""
 
-    def rest(self) -> None:
-        """Ends every `watch`: some of them would be readable for ever."""
-
     def follow(self, pid: int) -> None:
         """Takes the end of this process for the peer's, should a child of it keep the socket open."""
 
@@ -144,10 +141,6 @@ class _Base:
     def watch(self, fd: int, ready: Callable[[], object]) -> None:
         self._watched[fd] = ready
         self._epoll.register(fd, select.EPOLLIN)
-
-    def rest(self) -> None:
-        for fd in tuple(self._watched):
-            self.unwatch(fd)
 
     def rest(self) -> None:
         for fd in tuple(self._watched):
