@@ -53,7 +53,7 @@ _NOBODY = -1  # no address
 _MANY = 1 << 30
 _SHORTEST_SPIN = 2_000  # nanoseconds; what is shorter is not worth it
 _INSTANT = 200  # nanoseconds
-_MOST_PATIENCE = 1023  # quick signals, until spinning is tried again
+_MOST_PATIENCE = 63  # quick signals, until spinning is tried again
 _LOOK_EVERY = 64  # spins in a row, until the caller looks at its link again
 
 
@@ -140,9 +140,9 @@ class _Rings:
     def _spun(self, found: bool, nanoseconds: int) -> bool:
         """Learns from a spin.
 
-        One for nothing makes the next one shorter. If spinning had been given up before, it ends at once, and it takes
-        twice as many quick signals as last time to try it again: then the peer cannot run while we spin, and every
-        wait is quick as soon as we do not. News that was there at once, or came after longer than we wanted to spin,
+        One for nothing makes the next one shorter, the next for nothing is the last, and each of them doubles the
+        number of quick signals that it takes to try again: where the peer cannot run while we spin, every wait is
+        quick as soon as we do not. News that was there at once, or came after longer than we wanted to spin,
         tells nothing: the peer had our processor, before or meanwhile.
         """
         if found:
@@ -152,10 +152,9 @@ class _Rings:
             self._num_spins += 1
             return True
         self._spent = True
-        self._budget //= 2
-        if self._patience or self._budget < _SHORTEST_SPIN:
-            self._budget = self._num_quick = 0
-            self._patience = min(2 * self._patience + 1, _MOST_PATIENCE)
+        self._budget = 0 if self._patience or self._budget < _SHORTEST_SPIN else self._budget // 2
+        self._patience = min(2 * self._patience + 1, _MOST_PATIENCE)
+        self._num_quick = 0
         return False
 
     def resume(self) -> None:
