@@ -6,7 +6,13 @@ project = "OpenAMP in Python"
 author = "the OpenAMP in Python authors"
 copyright = "2026, " + author
 release = __version__
-extensions = ["myst_parser", "sphinxcontrib.mermaid", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinxcontrib.mermaid",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
 html_theme = "furo"
 html_title = project
 exclude_patterns = ["adr/template.md"]
