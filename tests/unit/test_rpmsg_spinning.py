@@ -194,3 +194,17 @@ def test_a_queue_watches_another_one_too() -> None:
     device.put(device.head, 1)
     device.publish()
     assert first.spin(second, 10**12)
+
+
+def test_quick_signals_bring_spinning_back() -> None:
+    pair = Pair(spin=1.0)
+    pair.host.set_spin(0.02)
+    for _ in range(3):
+        pair.host.spin()
+        pair.host.arm()
+    assert not pair.host._transport.lazy
+    for _ in range(64):
+        pair.host.arm()
+        pair.host.resume()
+    pair.there.send(b"back")
+    assert pair.host.spin()

@@ -83,6 +83,7 @@ class Bus:
     ) -> None:
         self.name_service = name_service
         self._transport = transport
+        self._spins = False
         self._announces = announces
         self._room = pump if isinstance(pump, WaitingRoom) else WaitingRoom(pump)
         self._lock = self._room.lock
@@ -293,11 +294,12 @@ class Bus:
 
     def set_spin(self, seconds: float) -> None:
         """Sets how long `spin` lasts at most; 0, which it is at first, is never."""
+        self._spins = seconds > 0
         self._transport.set_spin(round(seconds * 1e9))
 
     def arm(self) -> bool:
         """Asks the peer for signals; for the pump, before it blocks. True: there is news already, see `pending`."""
-        if self._transport.lazy:
+        if self._spins:  # without, `drain` arms by itself
             with self._lock:
                 try:
                     self._more = self._transport.arm() or self._more
