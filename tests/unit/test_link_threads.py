@@ -26,7 +26,8 @@ from openamp.errors import (
     TimeoutExpired,
 )
 from openamp.platforms.loopback import LoopbackRemote
-from openamp.rpmsg import Bus, Endpoint
+from openamp.rpmsg import BorrowedBuffer, Bus, Endpoint
+from openamp.testing.buses import bus_pair
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -432,6 +433,45 @@ def test_a_buffer_is_given_back_once(rproc: openamp.RemoteProc, threads: Threads
     for n in range(NUM):
         ept.send(numbered(0, n), timeout=TIMEOUT)
         assert ept.receive(timeout=TIMEOUT) == numbered(0, n)
+
+
+def test_many_borrow_the_last_buffers(threads: Threads) -> None:
+    pair = bus_pair(num=2)
+    room, calm = pair.host._room, threading.Event()
+    pump = room._pump
+    turns = 0
+
+    def slow(timeout: float | None) -> None:
+        nonlocal turns
+        turns += 1
+        if calm.is_set():
+            pump(timeout)
+        else:
+            pair._wake.wait(timeout)
+            pair._wake.clear()
+
+    room._pump = slow
+    server = pair.remote.create_endpoint(src=100)
+    ept = pair.host.create_endpoint(src=200, dst=100)
+    first, second = ept.borrow(1), ept.borrow(1)
+    borrowed: queue.Queue[BorrowedBuffer] = queue.Queue()
+    for _ in range(2):
+        threads.start(lambda: borrowed.put(ept.borrow(1, timeout=TIMEOUT)))
+    until_waits(pair.host, 2)
+    second.release()  # here, so the peer signals nothing
+    third = borrowed.get(timeout=TIMEOUT)
+    assert turns < 20  # those who wait do not wake each other for nothing
+    until_waits(pair.host)
+    with first:
+        pass
+    with third:
+        pass
+    calm.set()
+    assert [len(server.receive(timeout=TIMEOUT)) for _ in range(2)] == [1, 1]
+    pair.host.poll()
+    pair._wake.set()
+    borrowed.get(timeout=TIMEOUT).release()
+    threads.check()
 
 
 def test_the_remotes_end(threads: Threads) -> None:

@@ -19,9 +19,9 @@ from openamp.errors import (
     WouldBlock,
 )
 from openamp.rpmsg.buffers import BorrowedBuffer, HeldBuffer
-from openamp.rpmsg.senders import PendingSend
+from openamp.rpmsg.senders import PendingSend, Senders
 from openamp.rpmsg.transport import SPIN_FROM, Lender, Payload, Transport, as_payload
-from openamp.rpmsg.waiting import Ready
+from openamp.rpmsg.waiting import Ready, WaitingRoom
 from openamp.rpmsg.wire import ADDR_ANY, HEADER_SIZE, check_address
 
 __all__ = ["Callback", "Carrier", "Endpoint", "Message", "check_address"]
@@ -44,6 +44,9 @@ class Carrier(Protocol):
     _lock: RLock
     _loans: Lender
     _transport: Transport
+    _quick: bool  # `try_send` of bytes is a single step for other threads, so it needs no lock
+    _room: WaitingRoom
+    _senders: Senders
     _waiting: deque[PendingSend]
 
     def _enqueue(self, pending: PendingSend) -> None:
@@ -101,6 +104,7 @@ class Endpoint:
     """
 
     __slots__ = (
+        "_acquire",
         "_announced",
         "_auto_backlog",
         "_backlog",
@@ -112,6 +116,9 @@ class Endpoint:
         "_lost",
         "_parks",
         "_queue",
+        "_quick",
+        "_release",
+        "_room",
         "_src",
         "_transport",
         "_wanted_dst",
@@ -135,6 +142,10 @@ class Endpoint:
         self._announced = False  # we told the peer of this endpoint, so we tell of its end
         self._bus = bus
         self._lock = bus._lock
+        self._acquire = bus._lock.acquire
+        self._release = bus._lock.release
+        self._room = bus._room
+        self._quick = bus._quick
         self._transport = bus._transport
         self._wire_name = wire_name
         self._src = src
@@ -193,6 +204,10 @@ class Endpoint:
             ClosedError: when the endpoint is closed.
             RemoteError: when the remote ended.
         """
+        dst = self._dst
+        quick = self._quick and type(data) is bytes and dst != ADDR_ANY
+        if quick and self._transport.try_send(self._src, dst, data):
+            return
         with self._lock:
             dst = self._dst
             if dst == ADDR_ANY:
@@ -305,7 +320,16 @@ class Endpoint:
                 pass
         if self._transport.lazy and (timeout is None or timeout >= SPIN_FROM):
             self._transport.spin(True)
-        data = self._take(timeout)[0]
+        try:  # `with` would take twice as long
+            if not self._acquire(False):
+                self._room.acquire_slowly()
+            self._await_message(timeout)
+            try:
+                data = self._queue.popleft()[0]
+            except IndexError:  # another thread was quicker, above
+                data = self._take(timeout)[0]
+        finally:
+            self._release()
         return data if type(data) is bytes else _taken(data)
 
     def receive_message(self, *, timeout: float | None = None) -> Message:
@@ -517,6 +541,7 @@ class Endpoint:
         bus, transport = self._bus, self._transport
         deadline = _deadline(timeout)
         expired = False
+        bus._senders.num_borrowers += 1
         try:
             while True:
                 bus._turn()
@@ -531,9 +556,15 @@ class Endpoint:
                         f"{bus._explain()}",
                         timeout=timeout,
                     )
-                expired = bus._wait(deadline, lambda: True)  # whatever happens may have brought a buffer
+                before = bus._room.num_rounds
+                expired = bus._wait(
+                    deadline,
+                    lambda: bus._room.num_rounds != before or self._closed or bus._has_news(),  # noqa: B023
+                )
         finally:
-            transport.want_buffer(False)
+            bus._senders.num_borrowers -= 1
+            if not bus._senders.num_borrowers:
+                transport.want_buffer(False)
 
     def _take(self, timeout: float | None) -> tuple[bytes | HeldBuffer, int]:
         """Waits for the next message and takes it out. The lock need not be held."""

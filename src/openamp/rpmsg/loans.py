@@ -25,6 +25,7 @@ class Loans:
     def unborrow(self, token: int) -> None:
         bus = self._bus
         bus._transport.unborrow(token)
+        bus._room.num_rounds += 1
         if bus._waiting and bus._failure is None and not bus._closed:
             try:
                 bus._senders.flush()  # nobody but us has news of this buffer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from openamp.errors import MessageTooLongError, OpenAMPError
+from openamp.errors import ClosedError, MessageTooLongError, OpenAMPError
 from openamp.rpmsg.transport import Payload, Transport
 from openamp.rpmsg.wire import ADDR_ANY
 
@@ -52,11 +52,13 @@ class Senders:
     Attributes:
         waiting: oldest first; whoever sends past the queue looks whether it is empty.
         num_announcements: how many of the bus's own messages went out.
+        num_borrowers: threads that wait for a buffer to write into, without a place in the queue.
     """
 
     def __init__(self, transport: Transport) -> None:
         self.waiting: deque[PendingSend] = deque()
         self.num_announcements = 0
+        self.num_borrowers = 0
         self._transport = transport
 
     def add(self, pending: PendingSend) -> None:
@@ -81,7 +83,8 @@ class Senders:
                     return
                 transport.want_buffer(True)
                 asked = True  # look once more: some may have come free before the peer knew
-        transport.want_buffer(False)
+        if not self.num_borrowers:
+            transport.want_buffer(False)
 
     def _put_first(self) -> bool:
         """Puts the oldest one's messages into buffers; False when they do not suffice."""
@@ -112,8 +115,13 @@ class Senders:
             self._end(pending, error)
             self.waiting.remove(pending)
 
-    def fail_all(self, error: OpenAMPError) -> None:
+    def fail_all(self, cause: Exception) -> None:
         """Ends everything that waits."""
+        if isinstance(cause, OpenAMPError):
+            error = cause
+        else:
+            error = ClosedError(f"the bus ended: {cause}")
+            error.__cause__ = cause
         for pending in self.waiting:
             self._end(pending, error)
         self.waiting.clear()

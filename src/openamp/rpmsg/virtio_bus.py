@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from openamp.memory import MemoryMap
 from openamp.rpmsg.bus import Bus
-from openamp.rpmsg.rings import HostRings, RemoteRings
+from openamp.rpmsg.rings import COMPILED, HostRings, RemoteRings
 from openamp.rpmsg.waiting import WaitingRoom
 from openamp.virtio.device import VIRTIO_RPMSG_F_NS
 from openamp.virtio.virtqueue import DeviceQueue, DriverQueue
@@ -58,6 +58,7 @@ class HostBus(Bus):
             diagnose=diagnose,
         )
         rings.attach(self, self._endpoints, self._ready, self._waiting, self._loans)
+        self._quick = COMPILED  # it runs no Python code before all is done, so no other thread
 
 
 class RemoteBus(Bus):
@@ -99,3 +100,4 @@ class RemoteBus(Bus):
             diagnose=diagnose,
         )
         rings.attach(self, self._endpoints, self._ready, self._waiting, self._loans)
+        self._quick = COMPILED  # it runs no Python code before all is done, so no other thread

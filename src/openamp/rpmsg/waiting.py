@@ -59,6 +59,7 @@ class WaitingRoom:
         lock: re-entrant; guards everything on the link.
         followers: those who sleep.
         leader: the thread that is in the pump, 0: none.
+        num_rounds: changes with everything that may have brought transmit buffers.
     """
 
     def __init__(self, pump: Callable[[float | None], object], wake: Callable[[], object] | None = None) -> None:
@@ -68,11 +69,16 @@ class WaitingRoom:
         self.take_back: Callable[[Any], None] = lock._acquire_restore
         self.followers: list[_Follower] = []
         self.leader = 0
+        self.num_rounds = 0
         self._depth = 0  # pumps of the leader inside each other
         self._leads_for: Ready = _never
         self._claims = 0  # threads that want to be alone
         self._pump = pump
         self._wake = wake
+
+    def acquire_slowly(self) -> None:
+        """Takes the lock, whatever signals come meanwhile: so `try: acquire() ... finally: release()` is safe."""
+        self.take_back((1, get_ident()))
 
     # Below, the lock is held by the caller unless it says otherwise.
 
@@ -86,15 +92,30 @@ class WaitingRoom:
             Exception: what the pump raises.
         """
         me = get_ident()
+        if self._claims or (self.leader and self.leader != me):
+            left = self._follow(timeout, ready, me)
+            if left is not None and left < 0:
+                return None
+            timeout = left
+        outer, self._leads_for = self._leads_for, ready
+        saved: Any = (1, me)  # should Ctrl-C come before there is a better one
+        self._depth += 1
+        self.leader = me
         try:
-            if (self.leader and self.leader != me) or self._claims:
-                timeout = self._follow(timeout, ready, me)
-                if timeout is not None and timeout < 0:
-                    return None
-            return self._lead(timeout, ready, me)
+            saved = self.let_go()
+            return self._pump(timeout)
         finally:
-            if self.followers:
-                self._stir_surely()
+            try:
+                self.take_back(saved)
+            finally:
+                self.num_rounds += 1
+                if self.leader == me:  # else we stepped aside meanwhile
+                    self._leads_for = outer
+                    self._depth -= 1
+                    if not self._depth:
+                        self.leader = 0
+                if self.followers:
+                    self._stir_surely()
 
     def pump(self, timeout: float | None = 0.0) -> object:
         """Handles what has happened, unless another thread is about to do that. The lock need not be held.
@@ -156,24 +177,6 @@ class WaitingRoom:
         finally:
             self._claims -= 1
 
-    def _lead(self, timeout: float | None, ready: Ready, me: int) -> object:
-        outer, self._leads_for = self._leads_for, ready
-        saved: Any = (1, me)  # should Ctrl-C come before the next line has its result
-        self._depth += 1
-        self.leader = me
-        try:
-            saved = self.let_go()
-            return self._pump(timeout)
-        finally:
-            try:
-                self.take_back(saved)
-            finally:
-                if self.leader == me:
-                    self._leads_for = outer
-                    self._depth -= 1
-                    if not self._depth:
-                        self.leader = 0
-
     def _leave(self, depth: int) -> None:
         self._depth -= depth
         if not self._depth:
@@ -183,15 +186,21 @@ class WaitingRoom:
         """Sleeps until it is our turn to lead; returns the seconds left, or -1 when there is no need to."""
         deadline = None if timeout is None else time.monotonic() + timeout
         left = timeout
-        while (self.leader and self.leader != me) or (self._claims and self.leader != me):
-            if left is not None and left <= 0:
-                return -1
-            self._sleep(left, _Follower(ready), len(self.followers), me)
-            if ready():
-                return -1
-            if deadline is not None:
-                left = deadline - time.monotonic()
-        return left
+        needed = False
+        try:
+            while self.leader != me and (self.leader or self._claims):
+                if left is not None and left <= 0:
+                    return -1
+                self._sleep(left, _Follower(ready), len(self.followers), me)
+                if ready():
+                    return -1
+                if deadline is not None:
+                    left = max(deadline - time.monotonic(), 0.0)
+            needed = True
+            return left
+        finally:
+            if not needed and self.followers:  # it may have been our turn to lead
+                self._stir_surely()
 
     def _sleep(self, timeout: float | None, follower: _Follower, place: int, me: int) -> None:
         self.followers.insert(place, follower)

@@ -57,8 +57,9 @@ class HostEnd(ABC):
 
     def kick(self, notify_id: int) -> None:
         """Signals the remote; one that has not come yet gets its first kick when it comes."""
-        if self._signals is not None:
-            self._signals.kick()
+        signals = self._signals
+        if signals is not None:
+            signals.kick()
 
     def wait(self, timeout: float | None) -> Sequence[Event]:
         """Waits for the remote's signals; see `Link.wait`."""

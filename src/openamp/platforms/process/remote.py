@@ -70,8 +70,9 @@ class ProcessRemote:
 
     def kick(self, notify_id: int) -> None:
         """Signals the host."""
-        if self._signals is not None and not self._closed:
-            self._signals.kick()
+        signals = self._signals
+        if signals is not None and not self._closed:
+            signals.kick()
 
     def wait(self, timeout: float | None) -> Sequence[Event]:
         """Waits for the host's signals; see `Link.wait`."""

@@ -79,6 +79,9 @@ class Bell:
                 os.close(self.fd)
                 self.fd = -1
 
+    def __del__(self) -> None:
+        self.close()
+
 
 def is_readable(door: socket.socket) -> bool:
     """Whether somebody is at the door."""
@@ -135,6 +138,7 @@ class _Base:
         self._epoll = select.epoll()
         self._epoll.register(control.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
         self._watched: dict[int, Callable[[], object]] = {}
+        self._lock = threading.Lock()  # nothing is closed while another thread kicks
         self._process = -1
         self._closed = False
 
@@ -211,8 +215,9 @@ class EventSignals(_Base):
         self._epoll.register(receive, select.EPOLLIN | select.EPOLLET)
 
     def kick(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # the peer filled it: it has kicks enough
-            os.eventfd_write(self._send_fd, 1)
+        with self._lock, contextlib.suppress(BlockingIOError):  # the peer filled it: it has kicks enough
+            if not self._closed:
+                os.eventfd_write(self._send_fd, 1)
 
     def wait(self, timeout: float | None) -> bool:
         kicked = False
@@ -228,7 +233,8 @@ class EventSignals(_Base):
 
     def close(self, *, goodbye: bool = False) -> None:
         if not self._closed:
-            self._closed = True
+            with self._lock:
+                self._closed = True
             if goodbye and not self.peer_gone:
                 with contextlib.suppress(OSError):  # it is gone already
                     self._control.send(GOODBYE)
@@ -246,7 +252,8 @@ class SocketSignals(_Base):
 
     def kick(self) -> None:
         try:
-            self._control.send(b"\0")
+            with self._lock:
+                self._control.send(b"\0")
         except BlockingIOError:
             pass  # the peer has unread kicks; one more tells it nothing
         except OSError:
@@ -263,5 +270,6 @@ class SocketSignals(_Base):
 
     def close(self, *, goodbye: bool = False) -> None:
         if not self._closed:
-            self._closed = True
-            self._close()
+            with self._lock:
+                self._closed = True
+                self._close()
