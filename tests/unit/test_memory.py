@@ -83,7 +83,7 @@ def test_shared_memory_that_cannot_be_had() -> None:
 def test_memory_for_this_process_alone_needs_no_descriptor() -> None:
     before = len(os.listdir("/proc/self/fd"))
     shared = SharedMemory(4096, name=None)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # fewer: what an earlier test left was collected
     shared.view[0] = 7
     shared.close()
     assert shared.view[0] == 7
@@ -93,4 +93,4 @@ def test_shared_memory_leaves_no_descriptor_behind() -> None:
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         SharedMemory(4096)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # fewer: what an earlier test left was collected

@@ -37,7 +37,7 @@ def no_leaks() -> Iterator[None]:
     yield
     if len(os.listdir("/proc/self/fd")) != before:
         gc.collect()  # views of shared memory in tracebacks
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # fewer: what an earlier test left was collected
 
 
 class Both:
