@@ -320,15 +320,11 @@ class Bus:
         """
         if notify_id is not None and notify_id not in self._notify_ids:
             return
-        try:  # `with` would take twice as long
-            if not self._lock.acquire(False):
-                self._room.acquire_slowly()
+        with self._lock:
             if self._failure is None and not self._closed:
                 self._turns()
                 self._raise_errors()
                 self._raise_failure()
-        finally:
-            self._lock.release()
 
     def fail(self, error: Exception) -> None:
         """Ends the bus because of an error that every later call raises, once received messages are taken.

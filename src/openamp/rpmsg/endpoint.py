@@ -104,7 +104,6 @@ class Endpoint:
     """
 
     __slots__ = (
-        "_acquire",
         "_announced",
         "_auto_backlog",
         "_backlog",
@@ -117,8 +116,6 @@ class Endpoint:
         "_parks",
         "_queue",
         "_quick",
-        "_release",
-        "_room",
         "_src",
         "_transport",
         "_wanted_dst",
@@ -142,9 +139,6 @@ class Endpoint:
         self._announced = False  # we told the peer of this endpoint, so we tell of its end
         self._bus = bus
         self._lock = bus._lock
-        self._acquire = bus._lock.acquire
-        self._release = bus._lock.release
-        self._room = bus._room
         self._quick = bus._quick
         self._transport = bus._transport
         self._wire_name = wire_name
@@ -320,16 +314,12 @@ class Endpoint:
                 pass
         if self._transport.lazy and (timeout is None or timeout >= SPIN_FROM):
             self._transport.spin(True)
-        try:  # `with` would take twice as long
-            if not self._acquire(False):
-                self._room.acquire_slowly()
+        with self._lock:
             self._await_message(timeout)
             try:
                 data = self._queue.popleft()[0]
             except IndexError:  # another thread was quicker, above
                 data = self._take(timeout)[0]
-        finally:
-            self._release()
         return data if type(data) is bytes else _taken(data)
 
     def receive_message(self, *, timeout: float | None = None) -> Message:

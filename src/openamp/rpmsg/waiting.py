@@ -76,10 +76,6 @@ class WaitingRoom:
         self._pump = pump
         self._wake = wake
 
-    def acquire_slowly(self) -> None:
-        """Takes the lock, whatever signals come meanwhile: so `try: acquire() ... finally: release()` is safe."""
-        self.take_back((1, get_ident()))
-
     # Below, the lock is held by the caller unless it says otherwise.
 
     def wait(self, timeout: float | None, ready: Ready) -> object:
