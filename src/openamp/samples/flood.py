@@ -60,8 +60,11 @@ def remote(bus: Bus) -> Served:
                     endpoint.wait_bound()
                     continue
                 last = next((i for i, message in enumerate(batch) if message.startswith(SHUTDOWN_MESSAGE)), None)
-                endpoint.send_many(batch[:last])
-                answered += len(batch[:last])
+                try:
+                    endpoint.send_many(batch[:last])
+                    answered += len(batch[:last])
+                except NotBoundError:  # it does not want the answers any more
+                    continue
                 if last is not None:
                     return Served(answered, Ended.STOPPED)
     except HostShutdown:
